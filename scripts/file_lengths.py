@@ -1,4 +1,4 @@
-"""Fails when a source file outgrows what one can keep in mind: ``python -m scripts.file_lengths``."""
+"""Fails when a source file is too long to keep in mind: ``python -m scripts.file_lengths``."""
 
 from __future__ import annotations
 

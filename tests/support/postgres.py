@@ -56,7 +56,7 @@ class Binaries:
 
 
 def find_binaries() -> Binaries | None:
-    """The newest PostgreSQL server on this machine, or None where there is none that is new enough."""
+    """The newest PostgreSQL server on this machine; None where there is none new enough."""
     found = [binaries for folder in _server_folders() if (binaries := _binaries_in(folder))]
     return max(found, key=lambda binaries: binaries.major, default=None)
 
