@@ -142,7 +142,6 @@ class Sender:
             connector=GuardedConnector(self._guard, self._connections, self._tls),
             cookie_jar=aiohttp.DummyCookieJar(),
             headers={"Accept-Encoding": "identity"},
-            skip_auto_headers=("User-Agent",),
             auto_decompress=False,
             trust_env=False,
         )

@@ -23,6 +23,10 @@ MAX_HEAD_BYTES = 64 * 1024
 MAX_INTERIM_RESPONSES = 32
 """1xx responses before the real one; honest receivers send one or two."""
 
+FIRST_FINAL = 200
+SWITCHING_PROTOCOLS = 101
+"""The one 1xx status that aiohttp does not skip."""
+
 _SLICE_BYTES = 4096
 """Most heads are smaller. Parsing 4 KiB of the shortest interim responses takes about 1 ms."""
 
@@ -62,34 +66,31 @@ class BoundedProtocol(ResponseHandler):
     def data_received(self, data: bytes) -> None:
         """Take bytes from the socket: the head in slices, the body as it comes."""
         while not self._head_ended and len(data) > _SLICE_BYTES:
-            if not self._receive_head(data[:_SLICE_BYTES]):
+            self._receive(data[:_SLICE_BYTES])
+            if self._exception is not None or self.transport is None:
                 return
             data = data[_SLICE_BYTES:]
-        if self._head_ended:
-            super().data_received(data)
-        else:
-            self._receive_head(data)
+        self._receive(data)
 
-    def _receive_head(self, data: bytes) -> bool:
-        """Parse some bytes; False if the connection is not to be read any more."""
+    def _receive(self, data: bytes) -> None:
         self._head_bytes += len(data)
         super().data_received(data)
-        if self._exception is not None or self.transport is None:
-            return False
-        if not self._head_ended and (
-            self._head_bytes > MAX_HEAD_BYTES or self._interim > MAX_INTERIM_RESPONSES
-        ):
+        if not self._head_ended:
+            self._check_head()
+
+    def _check_head(self) -> None:
+        too_large = self._head_bytes > MAX_HEAD_BYTES or self._interim > MAX_INTERIM_RESPONSES
+        if too_large and self._exception is None and self.transport is not None:
             self.set_exception(HeadTooLargeError())
             self.transport.abort()
-            return False
-        return True
 
     def feed_data(self, data: Any, size: int = 0) -> None:
         """Take a parsed response head."""
-        if 100 <= data[0].code < 200 and data[0].code != 101:
-            self._interim += 1
-        else:
+        status = data[0].code
+        if status >= FIRST_FINAL or status == SWITCHING_PROTOCOLS:
             self._head_ended = True
+        else:
+            self._interim += 1
         super().feed_data(data, size)
 
     def set_exception(self, exc: BaseException, exc_cause: BaseException | None = None) -> None:

@@ -1,0 +1,1 @@
+"""HTTP in: the application, its units of work, its one shape of failure."""

@@ -1,0 +1,47 @@
+"""The HTTP application: its routes, its failures, its OpenAPI document."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager
+
+from fastapi import APIRouter, FastAPI
+
+from flowkick import __version__
+from flowkick.api import health
+from flowkick.api.errors import install_error_handlers
+from flowkick.api.openapi import describe
+from flowkick.api.requests import RequestMiddleware
+from flowkick.http.context import Context
+
+Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
+
+
+def create_application(
+    context: Context,
+    routers: Sequence[APIRouter],
+    *,
+    lifespan: Lifespan,
+    worker_state: Callable[[], str],
+) -> FastAPI:
+    """The application that serves `routers`; `lifespan` starts and stops what they need.
+
+    `worker_state` tells readiness of the delivery engine: ``ok``, ``not here``, or ``failed: …``.
+    """
+    app = FastAPI(
+        title="Flowkick",
+        version=__version__,
+        summary="Contacts from chat, and a signed webhook for every change of them.",
+        lifespan=lifespan,
+        docs_url="/docs",
+        redoc_url=None,
+        redirect_slashes=False,
+    )
+    app.state.context = context
+    app.state.worker_state = worker_state
+    for router in (health.router, *routers):
+        app.include_router(router)
+    install_error_handlers(app)
+    app.add_middleware(RequestMiddleware)
+    describe(app, routers)
+    return app

@@ -1,0 +1,1 @@
+"""Who is asking: admins, their API keys, and what a key may do."""

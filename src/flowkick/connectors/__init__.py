@@ -1,0 +1,1 @@
+"""The systems outside: contacts come in from ManyChat."""

@@ -1,0 +1,62 @@
+"""What all request and response shapes have in common: camelCase outside, strict, closed."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer, WithJsonSchema
+from pydantic.alias_generators import to_camel
+
+from flowkick.core.clock import isoformat
+
+
+def _without_nul(value: Any) -> Any:
+    # PostgreSQL's text can't hold U+0000; SQLite's can, but tools stop reading at it.
+    if isinstance(value, str) and "\x00" in value:
+        raise ValueError("must not contain the character U+0000")
+    return value
+
+
+Text = Annotated[str, BeforeValidator(_without_nul)]
+"""A string that both databases can hold."""
+
+Timestamp = Annotated[
+    datetime,
+    PlainSerializer(isoformat, return_type=str),
+    WithJsonSchema(
+        {"type": "string", "format": "date-time", "examples": ["2025-11-06T10:30:00.000Z"]},
+        mode="serialization",
+    ),
+]
+"""A moment, written as ``2025-11-06T10:30:00.000Z``."""
+
+
+class ApiModel(BaseModel):
+    """The base of what goes out."""
+
+    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, from_attributes=True)
+
+
+class ApiInput(BaseModel):
+    """The base of what comes in: strict types, and unknown fields are refused."""
+
+    model_config = ConfigDict(  # type: ignore[pydantic-alias]  # inputs come as JSON, never as arguments
+        alias_generator=to_camel, validate_by_name=False, extra="forbid", strict=True
+    )
+
+    def given(self) -> dict[str, Any]:
+        """The fields that the caller did send, by their Python names."""
+        return {name: getattr(self, name) for name in self.model_fields_set}
+
+
+class Success(ApiModel):
+    """What every successful answer says."""
+
+    success: bool = True
+
+
+class Done(Success):
+    """A success with nothing to show but a sentence."""
+
+    message: str

@@ -1,0 +1,117 @@
+"""The tables of the delivery engine: subscriptions, events, deliveries and attempts.
+
+Deliveries and attempts are numbered by the database and have no foreign keys: they are written
+thousands a second, outlive their subscription, and are removed by age.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sqlalchemy import Index, LargeBinary, text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from flowkick.storage.base import AdminLog, AdminScoped, Base, BigId, Json
+
+
+class WebhookSubscription(AdminScoped, Base):
+    """A webhook endpoint that an admin registered."""
+
+    __tablename__ = "WebhookSubscription"
+    __table_args__ = (Index(None, "adminId", "createdAt"),)
+
+    id: Mapped[str] = mapped_column("id", primary_key=True)
+    name: Mapped[str] = mapped_column("name")
+    url: Mapped[str] = mapped_column("url")
+    description: Mapped[str | None] = mapped_column("description")
+    events: Mapped[list[str]] = mapped_column("events", Json)
+    secret: Mapped[str] = mapped_column("secret")
+    secret_hint: Mapped[str] = mapped_column("secretHint")
+    previous_secret: Mapped[str | None] = mapped_column("previousSecret")
+    previous_secret_until: Mapped[datetime | None] = mapped_column("previousSecretUntil")
+    headers: Mapped[str | None] = mapped_column("headers")
+    header_names: Mapped[list[str]] = mapped_column("headerNames", Json)
+    retry_attempts: Mapped[int] = mapped_column("retryAttempts")
+    retry_delay: Mapped[int] = mapped_column("retryDelay")
+    timeout_ms: Mapped[int] = mapped_column("timeoutMs")
+    auto_disable_after: Mapped[int | None] = mapped_column("autoDisableAfter")
+    active: Mapped[bool] = mapped_column("active")
+    disabled_reason: Mapped[str | None] = mapped_column("disabledReason")
+    last_delivery_at: Mapped[datetime | None] = mapped_column("lastDeliveryAt")
+    last_delivery_status: Mapped[str | None] = mapped_column("lastDeliveryStatus")
+    success_count: Mapped[int] = mapped_column("successCount", default=0)
+    failed_count: Mapped[int] = mapped_column("failedCount", default=0)
+    consecutive_failures: Mapped[int] = mapped_column("consecutiveFailures", default=0)
+    created_at: Mapped[datetime] = mapped_column("createdAt")
+    updated_at: Mapped[datetime] = mapped_column("updatedAt")
+
+
+class WebhookEvent(AdminLog, Base):
+    """One recorded change, with the bytes that every subscription gets."""
+
+    __tablename__ = "WebhookEvent"
+    __table_args__ = (Index(None, "adminId", "createdAt"), Index(None, "userId"))
+
+    id: Mapped[str] = mapped_column("id", primary_key=True)
+    event: Mapped[str] = mapped_column("event")
+    user_id: Mapped[str | None] = mapped_column("userId")
+    sequence: Mapped[int] = mapped_column("sequence")
+    body: Mapped[bytes] = mapped_column("body", LargeBinary)
+    created_at: Mapped[datetime] = mapped_column("createdAt")
+
+
+class WebhookDelivery(AdminLog, Base):
+    """One event on its way to one subscription.
+
+    `attempt` counts the attempts recorded so far. `due_at` is when the engine looks at it next, null
+    where it never will: while it is leased (`lease_id`), that is when the lease ends.
+    """
+
+    __tablename__ = "WebhookDelivery"
+    __table_args__ = (
+        Index(
+            "ix_WebhookDelivery_dueAt",
+            "dueAt",
+            sqlite_where=text('"dueAt" IS NOT NULL'),
+            postgresql_where=text('"dueAt" IS NOT NULL'),
+        ),
+        Index(
+            "ix_WebhookDelivery_held",
+            "subscriptionId",
+            sqlite_where=text("status = 'held'"),
+            postgresql_where=text("status = 'held'"),
+        ),
+        Index(None, "subscriptionId", "id"),
+        Index(None, "eventId"),
+    )
+
+    id: Mapped[int] = mapped_column("id", BigId, primary_key=True)
+    subscription_id: Mapped[str] = mapped_column("subscriptionId")
+    event_id: Mapped[str] = mapped_column("eventId")
+    event: Mapped[str] = mapped_column("event")
+    status: Mapped[str] = mapped_column("status")
+    attempt: Mapped[int] = mapped_column("attempt", default=0)
+    due_at: Mapped[datetime | None] = mapped_column("dueAt")
+    lease_id: Mapped[str | None] = mapped_column("leaseId")
+    note: Mapped[str | None] = mapped_column("note")
+    created_at: Mapped[datetime] = mapped_column("createdAt")
+    finished_at: Mapped[datetime | None] = mapped_column("finishedAt")
+
+
+class WebhookAttempt(AdminLog, Base):
+    """One HTTP request of a delivery, and what came of it."""
+
+    __tablename__ = "WebhookAttempt"
+    __table_args__ = (Index(None, "deliveryId"),)
+
+    id: Mapped[int] = mapped_column("id", BigId, primary_key=True)
+    delivery_id: Mapped[int] = mapped_column("deliveryId", BigId)
+    subscription_id: Mapped[str] = mapped_column("subscriptionId")
+    attempt: Mapped[int] = mapped_column("attempt")
+    trigger: Mapped[str] = mapped_column("trigger")
+    status: Mapped[str] = mapped_column("status")
+    status_code: Mapped[int | None] = mapped_column("statusCode")
+    response_body: Mapped[str | None] = mapped_column("responseBody")
+    error_message: Mapped[str | None] = mapped_column("errorMessage")
+    duration_ms: Mapped[int] = mapped_column("durationMs")
+    sent_at: Mapped[datetime] = mapped_column("sentAt")

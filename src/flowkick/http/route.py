@@ -1,0 +1,171 @@
+"""The unit of work of a request.
+
+    authenticate ── read the body within its limit ── open one transaction ── run the route
+        └── keep the answer under its Idempotency-Key ── commit ── answer
+
+The body is read before the transaction opens, so that a slow client holds no lock; the commit is made
+before the answer is sent, so that an answer never tells of what was not kept.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from typing import Any, Final
+
+from fastapi import Request, Response
+from fastapi.dependencies.utils import get_flat_params
+from fastapi.params import Query
+from fastapi.routing import APIRoute
+
+from flowkick.auth.access import authenticate
+from flowkick.auth.service import Principal, Scope
+from flowkick.core.errors import InvalidInput, TooLarge, UnsupportedMedia
+from flowkick.http.context import Context, get_context
+from flowkick.http.idempotency import IdempotentRequest
+from flowkick.storage.tenancy import TenantSession
+
+MIB: Final = 1024 * 1024
+MAX_BODY: Final = MIB
+MAX_BATCH_BODY: Final = 16 * MIB
+_BODY_SECONDS: Final = 60
+_SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
+_POLICY: Final = "__flowkick_policy__"
+
+Authenticator = Callable[[Request, Context], Coroutine[Any, Any, Principal]]
+Endpoint = Callable[..., Any]
+Handler = Callable[[Request], Coroutine[Any, Any, Response]]
+
+
+async def by_api_key(request: Request, context: Context) -> Principal:
+    """The usual way: an API key, or an admin that a gateway vouches for."""
+    return await authenticate(request, context.database, context.settings, context.clock)
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """How a route is guarded.
+
+    `scope` None means read for GET and write for the rest. A route with `transaction` False gets no
+    session, because it waits for somebody else's server: it opens short transactions of its own.
+    """
+
+    scope: Scope | None = None
+    max_body: int = MAX_BODY
+    transaction: bool = True
+    authenticator: Authenticator = by_api_key
+    any_query: bool = False
+
+
+def policy(**values: Any) -> Callable[[Endpoint], Endpoint]:
+    """Guard a route other than usually; stands under the route's own decorator."""
+
+    def mark(endpoint: Endpoint) -> Endpoint:
+        setattr(endpoint, _POLICY, Policy(**values))
+        return endpoint
+
+    return mark
+
+
+def policy_of(endpoint: Endpoint) -> Policy:
+    """The policy of a route's function."""
+    found: Policy = getattr(endpoint, _POLICY, Policy())
+    return found
+
+
+class ApiRoute(APIRoute):
+    """A route of the API; the only way from a request to a session."""
+
+    def get_route_handler(self) -> Handler:
+        handle = super().get_route_handler()
+        rules = policy_of(self.endpoint)
+        known = {
+            field.alias
+            for field in get_flat_params(self.dependant)
+            if isinstance(field.field_info, Query)
+        }
+        takes_body = self.body_field is not None
+
+        async def run(request: Request) -> Response:
+            context = get_context(request)
+            request.state.principal = principal = await rules.authenticator(request, context)
+            principal.require(rules.scope or _usual_scope(request.method))
+            _check_target(request, None if rules.any_query else known)
+            request._body = body = await _read_body(request, rules.max_body)  # noqa: SLF001  # Starlette's own cache of a read body
+            if takes_body and body:
+                _check_media_type(request)
+            if not rules.transaction:
+                return await handle(request)
+            if request.method in _SAFE_METHODS:
+                async with context.database.reading(principal.admin_id) as session:
+                    request.state.session = session
+                    return await handle(request)
+            return await _write(request, body, context, principal, handle)
+
+        return run
+
+
+async def _write(
+    request: Request, body: bytes, context: Context, principal: Principal, handle: Handler
+) -> Response:
+    once = IdempotentRequest.of(request, body, context)
+    async with TenantSession(context.database.writer, principal.admin_id) as session:
+        request.state.session = session
+        if once is not None and (earlier := await once.begin(session)) is not None:
+            return earlier
+        response = await handle(request)
+        if response.status_code < 400:
+            if once is not None:
+                await session.flush()
+                await once.finish(session, response)
+            await context.database.commit(session)
+        return response
+
+
+def _usual_scope(method: str) -> Scope:
+    return Scope.READ if method in _SAFE_METHODS else Scope.WRITE
+
+
+def _check_target(request: Request, known: set[str] | None) -> None:
+    query = request.query_params.multi_items()
+    if "\x00" in request.url.path or any("\x00" in name + value for name, value in query):
+        raise InvalidInput("The address holds the character U+0000: leave it out.")
+    if known is None:
+        return
+    unknown = sorted({name for name, _ in query} - known)
+    if unknown:
+        details = [{"field": name, "problem": "unknown query parameter"} for name in unknown]
+        allowed = f"it takes {', '.join(sorted(known))}" if known else "it takes none"
+        raise InvalidInput(
+            f"Unknown query parameter {', '.join(unknown)}: {allowed}.", details=details
+        )
+
+
+async def _read_body(request: Request, limit: int) -> bytes:
+    announced = request.headers.get("content-length", "")
+    if announced.isdigit() and int(announced) > limit:
+        raise _too_large(limit)
+    body = bytearray()
+    try:
+        async with asyncio.timeout(_BODY_SECONDS):
+            async for chunk in request.stream():
+                body += chunk
+                if len(body) > limit:
+                    raise _too_large(limit)
+    except TimeoutError:
+        raise InvalidInput(f"The body did not arrive within {_BODY_SECONDS} seconds.") from None
+    return bytes(body)
+
+
+def _too_large(limit: int) -> TooLarge:
+    return TooLarge(
+        f"The body is larger than {limit // MIB} MiB: send it in several smaller requests.",
+        headers={"Connection": "close"},
+    )
+
+
+def _check_media_type(request: Request) -> None:
+    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if media_type != "application/json" and not media_type.endswith("+json"):
+        raise UnsupportedMedia("Send the body as JSON, with `Content-Type: application/json`.")

@@ -1,0 +1,14 @@
+"""Every table, imported once: what migrations are compared with."""
+
+from __future__ import annotations
+
+from flowkick.http import models as http
+from flowkick.auth import models as auth
+from flowkick.connectors import models as connectors
+from flowkick.delivery import models as delivery
+from flowkick.storage.base import Base
+from flowkick.users import models as users
+
+__all__ = ["auth", "connectors", "delivery", "http", "metadata", "users"]
+
+metadata = Base.metadata

@@ -1,0 +1,142 @@
+"""The database of a process: its engines, and transactions in the name of an admin."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+from sqlalchemy import Connection, event, make_url, text
+from sqlalchemy.engine import URL
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.pool import AsyncAdaptedQueuePool
+
+from flowkick.core.settings import Settings
+from flowkick.storage.tenancy import QUEUED, SYSTEM, TenantSession
+
+_SQLITE_READERS = 4
+_POSTGRES_CONNECTIONS = 15
+
+
+class Database:
+    """One database, opened once in a process.
+
+    On SQLite one writer connection makes every commit and every checkpoint, with read-only
+    connections beside it: releases before 3.51.3 can damage a WAL file when several connections
+    checkpoint at once. On PostgreSQL one pool serves both purposes.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        url = make_url(settings.database_url)
+        self.is_sqlite = url.get_backend_name() == "sqlite"
+        self.url = url
+        self._listeners: list[Callable[[], None]] = []
+        if self.is_sqlite:
+            self.writer, self.reader = _sqlite_engines(url)
+        else:
+            self.writer = self.reader = _postgres_engine(url)
+
+    async def close(self) -> None:
+        """Close every connection."""
+        await self.reader.dispose()
+        await self.writer.dispose()
+
+    def on_queued(self, listener: Callable[[], None]) -> None:
+        """Call `listener` after each commit of this process that queued deliveries."""
+        self._listeners.append(listener)
+
+    @asynccontextmanager
+    async def transaction(self, admin_id: str) -> AsyncIterator[TenantSession]:
+        """A write transaction in the name of one admin; commits at the end of the block."""
+        async with self._transaction(admin_id) as session:
+            yield session
+
+    @asynccontextmanager
+    async def reading(self, admin_id: str) -> AsyncIterator[TenantSession]:
+        """A read-only session in the name of one admin."""
+        async with TenantSession(self.reader, admin_id) as session:
+            yield session
+
+    @asynccontextmanager
+    async def system_transaction(self) -> AsyncIterator[TenantSession]:
+        """A write transaction across admins: for the engine, authentication and maintenance."""
+        async with self._transaction(SYSTEM) as session:
+            yield session
+
+    @asynccontextmanager
+    async def system_reading(self) -> AsyncIterator[TenantSession]:
+        """A read-only session across admins: for the engine, authentication and maintenance."""
+        async with TenantSession(self.reader, SYSTEM) as session:
+            yield session
+
+    @asynccontextmanager
+    async def _transaction(self, admin_id: str | None) -> AsyncIterator[TenantSession]:
+        async with TenantSession(self.writer, admin_id) as session:
+            yield session
+            await self.commit(session)
+
+    async def commit(self, session: TenantSession) -> None:
+        """Commit, and wake the engine where deliveries were queued."""
+        await session.flush()
+        queued = session.info.pop(QUEUED, False)
+        # Shielded: a caller that goes away must not leave the outcome of its commit open.
+        await asyncio.shield(asyncio.ensure_future(session.commit()))
+        if queued:
+            for listener in self._listeners:
+                listener()
+
+    async def check(self) -> None:
+        """Raise where the database does not answer."""
+        async with self.reader.connect() as connection:
+            await connection.execute(text("SELECT 1"))
+
+
+def _postgres_engine(url: URL) -> AsyncEngine:
+    return create_async_engine(
+        url.set(drivername="postgresql+asyncpg"),
+        pool_size=_POSTGRES_CONNECTIONS,
+        max_overflow=0,
+        pool_timeout=30,
+        pool_pre_ping=True,
+        hide_parameters=True,  # parameters are people's data and secrets: never in an error or a log
+        connect_args={"timeout": 10, "server_settings": {"application_name": "flowkick"}},
+    )
+
+
+def _sqlite_engines(url: URL) -> tuple[AsyncEngine, AsyncEngine]:
+    def engine(size: int) -> AsyncEngine:
+        return create_async_engine(
+            url.set(drivername="sqlite+aiosqlite"),
+            poolclass=AsyncAdaptedQueuePool,
+            pool_size=size,
+            max_overflow=0,
+            pool_timeout=30,
+            hide_parameters=True,
+        )
+
+    writer, reader = engine(1), engine(_SQLITE_READERS)
+    _on_connect(writer, ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON"))
+    _on_connect(reader, ("query_only = ON",))
+    # IMMEDIATE: a write lock taken late would fail where another process wrote in between.
+    _on_begin(writer, "BEGIN IMMEDIATE")
+    _on_begin(reader, "BEGIN")
+    return writer, reader
+
+
+def _on_connect(engine: AsyncEngine, pragmas: tuple[str, ...]) -> None:
+    @event.listens_for(engine.sync_engine, "connect")
+    def connect(connection: Any, _record: Any) -> None:
+        connection.isolation_level = (
+            None  # transactions are begun by `_on_begin`, not by the driver
+        )
+        cursor = connection.cursor()
+        for pragma in ("busy_timeout = 10000", *pragmas):
+            cursor.execute(f"PRAGMA {pragma}")
+        cursor.close()
+
+
+def _on_begin(engine: AsyncEngine, statement: str) -> None:
+    @event.listens_for(engine.sync_engine, "begin")
+    def begin(connection: Connection) -> None:
+        connection.exec_driver_sql(statement)

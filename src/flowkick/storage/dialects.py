@@ -1,0 +1,60 @@
+"""SQL that the two databases spell differently, side by side."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import ColumnElement, bindparam, cast, func, select, text
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
+from sqlalchemy.dialects.postgresql import insert as postgres_insert
+from sqlalchemy.dialects.sqlite import insert as sqlite_insert
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.types import Text
+
+DELIVERIES_CHANNEL = "flowkick_deliveries"
+"""The PostgreSQL notification channel on which a commit that queued deliveries is told."""
+
+
+def is_sqlite(session: AsyncSession) -> bool:
+    """Whether the session speaks to SQLite."""
+    return session.get_bind().dialect.name == "sqlite"
+
+
+def insert_or_ignore(session: AsyncSession, model: type[Any]) -> Any:
+    """``INSERT … ON CONFLICT DO NOTHING`` into the table of `model`."""
+    insert = sqlite_insert if is_sqlite(session) else postgres_insert
+    return insert(model).on_conflict_do_nothing()
+
+
+def among(session: AsyncSession, column: Any, values: Sequence[Any]) -> ColumnElement[bool]:
+    """`column` is one of `values`: one parameter, so that any number shares one prepared statement."""
+    if is_sqlite(session):
+        # unique=True: a statement may hold several lists
+        listed = bindparam("listed", json.dumps(list(values)), type_=Text, unique=True)
+        each = func.json_each(listed).table_valued("value")
+        return column.in_(select(each.c.value))  # type: ignore[no-any-return]
+    return column == func.any(  # type: ignore[no-any-return]
+        cast(bindparam("listed", list(values), unique=True), ARRAY(column.type))
+    )
+
+
+def json_list_holds_any(
+    session: AsyncSession, column: Any, values: Sequence[str]
+) -> ColumnElement[bool]:
+    """The JSON list in `column` holds at least one of `values`."""
+    if is_sqlite(session):
+        each = func.json_each(column).table_valued("value")
+        return select(each.c.value).where(each.c.value.in_(values)).exists()
+    return cast(column, JSONB).op("?|")(cast(list(values), ARRAY(Text)))
+
+
+async def notify_deliveries(session: AsyncSession) -> None:
+    """Tell workers in other processes, when this transaction commits. SQLite has none."""
+    if not is_sqlite(session):
+        await session.execute(
+            text("SELECT pg_notify(:channel, '')"),
+            {"channel": DELIVERIES_CHANNEL},
+            execution_options={"scoped_by_hand": True},
+        )

@@ -1,0 +1,41 @@
+"""Migrations and models tell of the same schema, on both databases."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+from sqlalchemy import Connection
+
+from flowkick import models
+from flowkick.core.errors import SettingsError
+from flowkick.core.settings import Settings
+from flowkick.storage import migrate
+from flowkick.storage.database import Database
+
+
+def _differences(connection: Connection) -> list[object]:
+    context = MigrationContext.configure(connection, opts={"compare_type": True})
+    return list(compare_metadata(context, models.metadata))
+
+
+async def test_migrations_from_empty_equal_the_models(database: Database) -> None:
+    async with database.writer.begin() as connection:
+        assert await connection.run_sync(_differences) == []
+
+
+async def test_an_empty_database_is_refused_with_the_command_to_run(settings: Settings) -> None:
+    database = Database(settings)
+    with pytest.raises(SettingsError, match="flowkick migrate"):
+        await migrate.require_newest(database)
+    await database.close()
+
+
+async def test_processes_that_migrate_at_once_do_not_disturb_each_other(settings: Settings) -> None:
+    databases = [Database(settings) for _ in range(4)]
+    await asyncio.gather(*(migrate.upgrade(database) for database in databases))
+    await migrate.require_newest(databases[0])
+    for database in databases:
+        await database.close()
