@@ -61,8 +61,11 @@ make_environment() {
     "$python" -m venv --clear .venv
 }
 
+# Environments do not survive a move: the programs in them begin with the path they were made at.
+was_made_here() { grep -qF " $(pwd -P)/.venv" .venv/pyvenv.cfg 2>/dev/null; }
+
 want=$(fingerprint)
-if is_new_enough .venv/bin/python; then
+if was_made_here && is_new_enough .venv/bin/python; then
     [ "$(cat "$stamp" 2>/dev/null)" != "$want" ] || exit 0
 else
     make_environment
