@@ -49,7 +49,7 @@ install_venv_module() {
     command -v apt-get >/dev/null && [ "$(id -u)" = 0 ] || fail "$hint"
     say "installing $package"
     export DEBIAN_FRONTEND=noninteractive
-    { apt-get update -qq && apt-get install -y -qq "$package"; } >&2 || fail "$hint"
+    { apt-get update -qq && apt-get install -y -qq "$package"; } >/dev/null || fail "$hint"
     has_venv "$1" || fail "$hint"
 }
 

@@ -32,8 +32,9 @@ class Service:
 
 def _apt_get(*arguments: str) -> None:
     environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
-    # To stderr, so that the last line on stdout is that of the tests.
-    subprocess.run(["apt-get", *arguments], check=True, env=environment, stdout=sys.stderr)
+    # Its errors are shown; the hundreds of lines on what it unpacks are not.
+    command = ["apt-get", *arguments]
+    subprocess.run(command, check=True, env=environment, stdout=subprocess.DEVNULL)
 
 
 def _install(package: str) -> None:
