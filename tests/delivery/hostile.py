@@ -150,7 +150,8 @@ class HostileReceiver:
                 return
             request = await connection.read_request(first)
             self.requests.append(request)
-            if not await BEHAVIOURS[request.path](connection, request):
+            behave = BEHAVIOURS.get(request.path, _not_found)
+            if not await behave(connection, request):
                 return
 
 
@@ -163,10 +164,23 @@ async def _ok(connection: Connection, _: Received) -> bool:
     return True
 
 
+async def _not_found(connection: Connection, _: Received) -> bool:
+    await connection.answer(b"no such path", status="404 Not Found")
+    return True
+
+
 @behaviour("/status")
 async def _status(connection: Connection, request: Received) -> bool:
-    headers = request.query.get("header", [])
-    await connection.answer(b"as asked", *headers, status=f"{request.query['code'][0]} As Asked")
+    code, headers = request.query["code"][0], request.query.get("header", [])
+    body = b"" if code in ("204", "304") else b"as asked"
+    await connection.answer(body, *headers, status=f"{code} As Asked")
+    return True
+
+
+@behaviour("/redirect")
+async def _redirect(connection: Connection, request: Received) -> bool:
+    code, location = request.query["code"][0], request.query["to"][0]
+    await connection.answer(b"over there", f"Location: {location}", status=f"{code} Elsewhere")
     return True
 
 

@@ -25,6 +25,7 @@ import aiohttp
 from flowkick.delivery.connections import (
     GuardedConnector,
     HeadTooLargeError,
+    SocketRefusedError,
     StaleConnectionError,
 )
 from flowkick.delivery.targets import TargetGuard, TargetRefused
@@ -153,6 +154,8 @@ class Sender:
 
     async def send(self, request: Request) -> Outcome:
         """Make the request and tell what came of it. Raises nothing but CancelledError."""
+        if self._session is None:
+            raise RuntimeError("Sender.start() has not run")
         started_at, start = self._clock(), perf_counter()
         reply = _Reply()
         kind = OutcomeKind.RESPONSE
@@ -160,13 +163,12 @@ class Sender:
         retry_after: float | None = None
         try:
             try:
-                await self._exchange(request, reply, request.timeout)
+                await self._exchange(self._session, request, reply, request.timeout)
             except StaleConnectionError:
                 # The receiver closed an idle connection just as it was chosen. RFC 9112, 9.3.1
                 # lets a request be repeated then; ours carries its id for receivers to see.
-                await self._exchange(
-                    request, reply, max(request.timeout - (perf_counter() - start), 0.001)
-                )
+                left = max(request.timeout - (perf_counter() - start), 0.001)
+                await self._exchange(self._session, request, reply, left)
         except Exception as error:  # the edge to a stranger's network: all of it becomes data
             kind, message = _explain(error, request)
         else:
@@ -183,10 +185,10 @@ class Sender:
             started_at,
         )
 
-    async def _exchange(self, request: Request, reply: _Reply, seconds: float) -> None:
-        if self._session is None:
-            raise RuntimeError("Sender.start() has not run")
-        response = await self._session.post(
+    async def _exchange(
+        self, session: aiohttp.ClientSession, request: Request, reply: _Reply, seconds: float
+    ) -> None:
+        response = await session.post(
             self._target(request.url),
             data=request.body,
             headers=request.headers,
@@ -256,6 +258,9 @@ def _explain(error: Exception, request: Request) -> tuple[OutcomeKind, str]:
     """The kind and the sentence of an exchange that did not end with a whole response."""
     if isinstance(error, TargetRefused):
         return OutcomeKind.REFUSED, str(error)
+    if isinstance(error, aiohttp.ClientConnectorError):
+        if isinstance(error.os_error, SocketRefusedError):
+            return OutcomeKind.REFUSED, str(error.os_error)
     if isinstance(error, TimeoutError):
         return OutcomeKind.TIMEOUT, f"No complete response arrived within {request.timeout:g} s."
     return OutcomeKind.FAULT, _explain_fault(error)

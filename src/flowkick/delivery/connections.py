@@ -1,4 +1,4 @@
-"""The sockets of the HTTP client: guarded addresses, bounded response heads.
+"""The sockets of the HTTP client: guarded addresses, bounded responses.
 
 This is the one place that knows aiohttp's insides. Its connector takes its protocol class from
 `_factory`, which is not public; the tests of hostile receivers fail if that ever changes.
@@ -13,12 +13,16 @@ import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 from aiohttp.client_proto import ResponseHandler
 
-from flowkick.delivery.targets import TargetGuard
+from flowkick.delivery.targets import TargetGuard, TargetRefused
 
-__all__ = ["GuardedConnector", "HeadTooLargeError", "StaleConnectionError"]
+__all__ = ["GuardedConnector", "HeadTooLargeError", "SocketRefusedError", "StaleConnectionError"]
 
 MAX_HEAD_BYTES = 64 * 1024
 """Status line, headers and interim responses together. nginx and Node allow 8 to 16 KiB."""
+
+MAX_RESPONSE_BYTES = 1024 * 1024
+"""All bytes of a response. The cap on its body ends an honest one long before; this one ends what
+sends framing without content, such as a chunk extension that never stops."""
 
 MAX_INTERIM_RESPONSES = 32
 """1xx responses before the real one; honest receivers send one or two."""
@@ -43,22 +47,32 @@ class HeadTooLargeError(Exception):
     """The receiver sent more than a response's head may have before any response began."""
 
 
+class SocketRefusedError(OSError):
+    """The target's address is not public; webhooks reach public addresses only."""
+
+    # An OSError with one text for every address, because that is what connecting to several
+    # addresses at once (aiohappyeyeballs) hands on; other exceptions it loses.
+
+    def __init__(self) -> None:
+        super().__init__(self.__doc__)
+
+
 class BoundedProtocol(ResponseHandler):
-    """aiohttp's protocol with bounds on a response's head, and stale connections told apart.
+    """aiohttp's protocol with bounds on what a response may send, and stale connections told apart.
 
     aiohttp skips interim responses for as long as they come, and parses all that one read
     brings (256 KiB, thousands of them) before anything else runs.
     """
 
     _requests = 0
-    _head_bytes = 0
+    _received = 0
     _interim = 0
     _head_ended = True
 
     def set_response_params(self, **params: Any) -> None:
         """Begin with the next request of this connection."""
         self._requests += 1
-        self._head_bytes = 0
+        self._received = 0
         self._interim = 0
         self._head_ended = False
         super().set_response_params(**params)
@@ -73,13 +87,15 @@ class BoundedProtocol(ResponseHandler):
         self._receive(data)
 
     def _receive(self, data: bytes) -> None:
-        self._head_bytes += len(data)
+        self._received += len(data)
         super().data_received(data)
         if not self._head_ended:
             self._check_head()
+        elif self._received > MAX_RESPONSE_BYTES and self.transport is not None:
+            self.transport.abort()
 
     def _check_head(self) -> None:
-        too_large = self._head_bytes > MAX_HEAD_BYTES or self._interim > MAX_INTERIM_RESPONSES
+        too_large = self._received > MAX_HEAD_BYTES or self._interim > MAX_INTERIM_RESPONSES
         if too_large and self._exception is None and self.transport is not None:
             self.set_exception(HeadTooLargeError())
             self.transport.abort()
@@ -103,7 +119,7 @@ class BoundedProtocol(ResponseHandler):
             super().set_exception(exc, exc_cause)
 
     def _is_stale(self) -> bool:
-        return self._requests > 1 and not self._head_ended and self._head_bytes == 0
+        return self._requests > 1 and not self._head_ended and self._received == 0
 
 
 class _GuardedResolver(AbstractResolver):
@@ -142,7 +158,10 @@ class GuardedConnector(aiohttp.TCPConnector):
     ) -> None:
         def make_socket(info: tuple[Any, ...]) -> socket.socket:
             family, kind, protocol, _, address = info
-            guard.check_address(address[0])
+            try:
+                guard.check_address(address[0])
+            except TargetRefused:
+                raise SocketRefusedError from None
             return socket.socket(family=family, type=kind, proto=protocol)
 
         super().__init__(
