@@ -106,6 +106,7 @@ class HostileReceiver:
         self.sent = 0
         self.canned = b""
         """What /canned answers."""
+        self._arrived = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def __aenter__(self) -> Self:
@@ -123,6 +124,10 @@ class HostileReceiver:
     def url(self, path: str, *, scheme: str | None = None, host: str = "127.0.0.1") -> str:
         """The address of a path."""
         return f"{scheme or ('https' if self.tls else 'http')}://{host}:{self.port}{path}"
+
+    async def arrival(self) -> None:
+        """Wait until a first request has arrived."""
+        await self._arrived.wait()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
@@ -150,6 +155,7 @@ class HostileReceiver:
                 return
             request = await connection.read_request(first)
             self.requests.append(request)
+            self._arrived.set()
             behave = BEHAVIOURS.get(request.path, _not_found)
             if not await behave(connection, request):
                 return

@@ -261,8 +261,7 @@ async def test_closing_ends_requests_in_flight_with_an_outcome(receiver: Hostile
     await sender.start()
     task = asyncio.create_task(send(sender, receiver.url("/silent")))
     async with asyncio.timeout(LIVENESS):
-        while not receiver.requests:
-            await asyncio.sleep(0.01)
+        await receiver.arrival()
     await sender.close()
     assert (await task).kind is OutcomeKind.FAULT
 

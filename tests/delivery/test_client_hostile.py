@@ -37,9 +37,9 @@ async def sender() -> AsyncIterator[Sender]:
         yield sender
 
 
-async def send(sender: Sender, url: str, timeout: float = TIMEOUT) -> Outcome:
-    async with asyncio.timeout(timeout + SLACK):
-        return await sender.send(Request(url, b'{"event":"user.created"}', {}, timeout))
+async def send(sender: Sender, url: str, seconds: float = TIMEOUT) -> Outcome:
+    async with asyncio.timeout(seconds + SLACK):
+        return await sender.send(Request(url, b'{"event":"user.created"}', {}, seconds))
 
 
 @pytest.mark.parametrize("path", ["/drip", "/silent", "/drip-head", "/interim-drip"])
@@ -68,7 +68,7 @@ async def test_an_endless_body_is_read_to_the_cap_and_dropped(
 ) -> None:
     tracemalloc.start()
     try:
-        outcome = await send(sender, receiver.url(path), timeout=30)
+        outcome = await send(sender, receiver.url(path), seconds=30)
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
@@ -92,7 +92,7 @@ async def test_endless_framing_around_the_body_is_bounded(
 ) -> None:
     tracemalloc.start()
     try:
-        outcome = await send(sender, receiver.url(path), timeout=60)
+        outcome = await send(sender, receiver.url(path), seconds=60)
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
@@ -104,7 +104,7 @@ async def test_endless_framing_around_the_body_is_bounded(
 async def test_a_gzip_bomb_is_not_unpacked(sender: Sender, receiver: HostileReceiver) -> None:
     tracemalloc.start()
     try:
-        outcome = await send(sender, receiver.url("/gzip-bomb"), timeout=30)
+        outcome = await send(sender, receiver.url("/gzip-bomb"), seconds=30)
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
@@ -178,7 +178,7 @@ async def test_a_head_that_is_too_large_or_nonsense_is_a_fault_long_before_the_t
 ) -> None:
     tracemalloc.start()
     try:
-        outcome = await send(sender, receiver.url(path), timeout=60)
+        outcome = await send(sender, receiver.url(path), seconds=60)
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
@@ -242,7 +242,7 @@ async def test_hostile_requests_leave_an_honest_one_beside_them_alone(
 ) -> None:
     paths = ["/drip", "/gigabyte", "/interim-flood", "/endless-headers", "/silent", "/reset"]
     hostile = [asyncio.create_task(send(sender, receiver.url(path))) for path in paths * 5]
-    honest = [await send(sender, receiver.url("/ok"), timeout=SLACK) for _ in range(20)]
+    honest = [await send(sender, receiver.url("/ok"), seconds=SLACK) for _ in range(20)]
     assert all(outcome.success for outcome in honest)
     assert len(await asyncio.gather(*hostile)) == len(hostile)
 
@@ -250,10 +250,9 @@ async def test_hostile_requests_leave_an_honest_one_beside_them_alone(
 async def test_a_cancelled_request_is_cancelled_and_its_connection_dropped(
     sender: Sender, receiver: HostileReceiver
 ) -> None:
-    task = asyncio.create_task(send(sender, receiver.url("/silent"), timeout=60))
+    task = asyncio.create_task(send(sender, receiver.url("/silent"), seconds=60))
     async with asyncio.timeout(SLACK):
-        while not receiver.requests:
-            await asyncio.sleep(0.01)
+        await receiver.arrival()
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task

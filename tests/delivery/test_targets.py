@@ -296,7 +296,7 @@ class Names:
         self.answers = {name.replace("_", "."): list(given) for name, given in answers.items()}
         self.lookups: list[str] = []
 
-    async def __call__(self, host: str, port: int) -> Sequence[str]:
+    async def __call__(self, host: str, _port: int) -> Sequence[str]:
         self.lookups.append(host)
         answers = self.answers[host]
         answer = answers.pop(0) if len(answers) > 1 else answers[0]

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from enum import StrEnum
-from functools import lru_cache, partial
+from functools import lru_cache
 from http import HTTPStatus
 from time import perf_counter
 from types import TracebackType
@@ -101,6 +101,10 @@ class _Reply:
     body: bytes = b""
 
 
+def _utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
 class Sender:
     """Sends webhook requests over kept-alive connections.
 
@@ -115,7 +119,7 @@ class Sender:
         *,
         connections: int = 100,
         tls: ssl.SSLContext | None = None,
-        clock: Callable[[], datetime] = partial(datetime.now, UTC),
+        clock: Callable[[], datetime] = _utc_now,
     ) -> None:
         self._guard = guard
         self._connections = connections
@@ -169,7 +173,7 @@ class Sender:
                 # lets a request be repeated then; ours carries its id for receivers to see.
                 left = max(request.timeout - (perf_counter() - start), 0.001)
                 await self._exchange(self._session, request, reply, left)
-        except Exception as error:  # the edge to a stranger's network: all of it becomes data
+        except Exception as error:  # noqa: BLE001  # an edge: whatever a stranger causes is data
             kind, message = _explain(error, request)
         else:
             message = _explain_status(reply.status)
@@ -230,7 +234,7 @@ def _retry_after_seconds(value: str, now: datetime) -> float | None:
     """RFC 9110, 10.2.3: seconds or a date. None for anything else and for the past."""
     value = value.strip()
     if value.isascii() and value.isdigit():
-        return float(min(int(value[:12]), MAX_RETRY_AFTER_SECONDS))
+        return min(float(value), MAX_RETRY_AFTER_SECONDS)
     try:
         date = parsedate_to_datetime(value)
     except (ValueError, TypeError, IndexError, OverflowError):
@@ -258,9 +262,9 @@ def _explain(error: Exception, request: Request) -> tuple[OutcomeKind, str]:
     """The kind and the sentence of an exchange that did not end with a whole response."""
     if isinstance(error, TargetRefused):
         return OutcomeKind.REFUSED, str(error)
-    if isinstance(error, aiohttp.ClientConnectorError):
-        if isinstance(error.os_error, SocketRefusedError):
-            return OutcomeKind.REFUSED, str(error.os_error)
+    cause = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else None
+    if isinstance(cause, SocketRefusedError):
+        return OutcomeKind.REFUSED, str(cause)
     if isinstance(error, TimeoutError):
         return OutcomeKind.TIMEOUT, f"No complete response arrived within {request.timeout:g} s."
     return OutcomeKind.FAULT, _explain_fault(error)
@@ -270,7 +274,7 @@ def _explain_fault(error: Exception) -> str:
     match error:
         case aiohttp.ClientConnectorCertificateError():
             why = getattr(error.certificate_error, "verify_message", "") or "it is not valid"
-            return f"The receiver's TLS certificate was not accepted: {why}."
+            return f"The receiver's TLS certificate was not accepted: {why.rstrip('.')}."
         case aiohttp.ClientConnectorSSLError():
             why = getattr(error.os_error, "reason", None) or "the handshake failed"
             return f"No TLS connection could be made: {why.replace('_', ' ').lower()}."
@@ -278,7 +282,7 @@ def _explain_fault(error: Exception) -> str:
             return f"The name {error.host} could not be resolved."
         case aiohttp.ClientConnectorError():
             code = error.os_error.errno
-            why = os.strerror(code) if code else "the receiver closed it"
+            why = os.strerror(code) if code else "it was not accepted"
             return f"No connection could be made to {error.host} port {error.port}: {why}."
         case aiohttp.ClientPayloadError():
             return "The response broke off before its body was complete."

@@ -127,7 +127,10 @@ class _GuardedResolver(AbstractResolver):
         self._guard = guard
 
     async def resolve(
-        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
+        self,
+        host: str,
+        port: int = 0,
+        family: socket.AddressFamily = socket.AF_UNSPEC,  # noqa: ARG002  # of the interface
     ) -> list[ResolveResult]:
         return [
             ResolveResult(

@@ -210,7 +210,8 @@ def explain_standard(
     expected = [standard_signature(secret, message_id, int(stamp), body) for secret in known]
     given = lowered["webhook-signature"].split(" ")
     # Every pair is compared, so that the time taken tells nothing about which one matched.
-    if not any([_same(ours, theirs) for ours in expected for theirs in given]):
+    matches = [_same(ours, theirs) for ours in expected for theirs in given]
+    if not any(matches):
         return "No entry of webhook-signature belongs to this body, id, time and secret."
     return None
 
