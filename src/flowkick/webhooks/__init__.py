@@ -1,0 +1,1 @@
+"""Webhooks: the catalogue of events, the outbox, subscriptions."""
