@@ -22,7 +22,7 @@ test: install-dev ## Run the tests (on SQLite, and on a PostgreSQL of their own)
 check: install-dev ## Check format, lint, types, layers and file lengths.
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
-	@$(BIN)/mypy
+	@$(BIN)/mypy src tests scripts $(wildcard bench)
 	@$(BIN)/lint-imports
 	@$(BIN)/python -m scripts.file_lengths
 
