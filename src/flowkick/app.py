@@ -11,10 +11,13 @@ from flowkick.api.application import create_application
 from flowkick.core.clock import Clock, system_clock
 from flowkick.core.settings import Settings
 from flowkick.delivery.client import Sender
+from flowkick.delivery.engine import Engine
+from flowkick.delivery.requests import RequestBuilder
 from flowkick.delivery.targets import TargetGuard
 from flowkick.http.context import Context
 from flowkick.storage import migrate
 from flowkick.storage.database import Database
+from flowkick.worker import Worker
 
 ROUTERS: tuple[APIRouter, ...] = ()
 
@@ -30,29 +33,50 @@ class Process:
         self.sender = Sender(
             TargetGuard(settings.allowed_targets), connections=settings.concurrency
         )
-        self.key_ring = settings.key_ring
+        self.builder = RequestBuilder(settings.key_ring)
+        self.worker = Worker(self.database, self._make_engine)
 
     @asynccontextmanager
-    async def running(self) -> AsyncIterator[None]:
-        """Open what the process needs; SQLite is migrated, PostgreSQL must have been."""
+    async def running(self, *, deliver: bool) -> AsyncIterator[None]:
+        """Open what the process needs, and deliver from it or not.
+
+        SQLite is migrated; PostgreSQL must have been, with `flowkick migrate`.
+        """
         try:
             if self.database.is_sqlite:
                 await migrate.upgrade(self.database)
             await migrate.require_newest(self.database)
             async with self.sender:
-                yield
+                if not deliver:
+                    yield
+                    return
+                async with self.worker.running():
+                    yield
         finally:
             await self.database.close()
+
+    def _make_engine(self) -> Engine:
+        return Engine(
+            self.database,
+            self.sender,
+            self.builder,
+            self.clock,
+            concurrency=self.settings.concurrency,
+            lease_seconds=self.settings.lease_seconds,
+        )
 
     def application(self) -> FastAPI:
         """The HTTP application of this process; its lifespan is the process's."""
 
         @asynccontextmanager
         async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
-            async with self.running():
+            async with self.running(deliver=self.settings.worker):
                 yield
 
         context = Context(self.settings, self.database, self.clock, self.sender)
         return create_application(
-            context, ROUTERS, lifespan=lifespan, worker_state=lambda: "not here"
+            context, ROUTERS, lifespan=lifespan, worker_state=self._worker_state
         )
+
+    def _worker_state(self) -> str:
+        return self.worker.state if self.settings.worker else "not here"

@@ -41,7 +41,7 @@ class ApiModel(BaseModel):
 class ApiInput(BaseModel):
     """The base of what comes in: strict types, and unknown fields are refused."""
 
-    model_config = ConfigDict(  # type: ignore[pydantic-alias]  # inputs come as JSON, never as arguments
+    model_config = ConfigDict(
         alias_generator=to_camel, validate_by_name=False, extra="forbid", strict=True
     )
 

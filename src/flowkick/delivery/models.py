@@ -72,6 +72,7 @@ class WebhookDelivery(AdminLog, Base):
         Index(
             "ix_WebhookDelivery_dueAt",
             "dueAt",
+            "id",
             sqlite_where=text('"dueAt" IS NOT NULL'),
             postgresql_where=text('"dueAt" IS NOT NULL'),
         ),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -12,8 +12,9 @@ from sqlalchemy.engine import URL
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import AsyncAdaptedQueuePool
 
+from flowkick.core import metrics
 from flowkick.core.settings import Settings
-from flowkick.storage.tenancy import QUEUED, SYSTEM, TenantSession
+from flowkick.storage.tenancy import QUEUED, RECORDED, SYSTEM, TenantSession
 
 _SQLITE_READERS = 4
 _POSTGRES_CONNECTIONS = 15
@@ -80,8 +81,10 @@ class Database:
         """Commit, and wake the engine where deliveries were queued."""
         await session.flush()
         queued = session.info.pop(QUEUED, False)
-        # Shielded: a caller that goes away must not leave the outcome of its commit open.
-        await asyncio.shield(asyncio.ensure_future(session.commit()))
+        recorded: Counter[str] = session.info.pop(RECORDED, Counter())
+        await session.commit()
+        for name, count in recorded.items():
+            metrics.EVENTS_RECORDED.labels(name).inc(count)
         if queued:
             for listener in self._listeners:
                 listener()

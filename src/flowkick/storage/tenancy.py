@@ -20,9 +20,12 @@ from sqlalchemy.orm import ORMExecuteState, Session, UOWTransaction, with_loader
 from flowkick.storage.base import AdminScoped
 
 SYSTEM: Final = None
-_ADMIN = "admin_id"
-QUEUED = "deliveries_queued"
+_ADMIN: Final = "admin_id"
+QUEUED: Final = "deliveries_queued"
 """Set in ``session.info`` by a transaction that queued deliveries, so that its commit wakes the engine."""
+
+RECORDED: Final = "events_recorded"
+"""Set in ``session.info``: how many events of each name the transaction recorded."""
 
 
 class ScopeError(RuntimeError):

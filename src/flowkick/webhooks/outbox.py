@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -15,7 +16,7 @@ from flowkick.core.ids import new_id
 from flowkick.delivery.models import WebhookDelivery, WebhookEvent, WebhookSubscription
 from flowkick.delivery.states import DeliveryState
 from flowkick.storage.dialects import among, json_list_holds_any, notify_deliveries
-from flowkick.storage.tenancy import QUEUED, TenantSession
+from flowkick.storage.tenancy import QUEUED, RECORDED, TenantSession
 from flowkick.webhooks.catalogue import matching_patterns
 from flowkick.webhooks.payloads import encode_event
 
@@ -44,6 +45,7 @@ async def emit(
         return []
     rows = [_row(session.admin_id, draft, source, now) for draft in drafts]
     await session.execute(insert(WebhookEvent), rows)
+    session.info.setdefault(RECORDED, Counter()).update(map(_event_name, rows))
     by_event = groupby(sorted(rows, key=_event_name), key=_event_name)
     queued = 0
     for event, group in by_event:

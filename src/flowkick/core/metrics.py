@@ -1,0 +1,48 @@
+"""What a process counts, for Prometheus. One registry a process, with nothing of anybody else's."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+REGISTRY: Final = CollectorRegistry()
+
+EVENTS_RECORDED: Final = Counter(
+    "flowkick_events_recorded", "Events recorded by this process.", ["event"], registry=REGISTRY
+)
+ATTEMPTS: Final = Counter(
+    "flowkick_delivery_attempts",
+    "Attempts recorded by this process, by how the request ended.",
+    ["outcome"],
+    registry=REGISTRY,
+)
+DELIVERIES: Final = Counter(
+    "flowkick_deliveries",
+    "Deliveries that this process brought into a state.",
+    ["status"],
+    registry=REGISTRY,
+)
+ATTEMPT_SECONDS: Final = Histogram(
+    "flowkick_delivery_attempt_seconds",
+    "How long attempts took, connection and body included.",
+    buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60),
+    registry=REGISTRY,
+)
+IN_FLIGHT: Final = Gauge(
+    "flowkick_delivery_in_flight", "Requests in flight in this process.", registry=REGISTRY
+)
+CLAIMED: Final = Gauge(
+    "flowkick_delivery_claimed", "Deliveries leased by this process.", registry=REGISTRY
+)
+QUEUE_DEPTH: Final = Gauge(
+    "flowkick_delivery_queue_depth",
+    "Deliveries in the database that wait, by state.",
+    ["status"],
+    registry=REGISTRY,
+)
+OLDEST_DUE_SECONDS: Final = Gauge(
+    "flowkick_delivery_oldest_due_seconds",
+    "How long the delivery that is due longest has been due; 0 where none is.",
+    registry=REGISTRY,
+)

@@ -1,0 +1,345 @@
+"""The delivery engine: claim, send, record, joined by in-process queues.
+
+    database ──claim──▶ inbox ──send──▶ outcomes ──record──▶ database
+
+Three kinds of tasks, each with one duty: one claimer, `concurrency` senders, one recorder. The database
+is the truth: what is lost on the way is a lease that ends.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import partial
+from typing import Any, Final, TypeVar
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from flowkick.core import metrics
+from flowkick.core.clock import Clock
+from flowkick.core.errors import SettingsError
+from flowkick.core.ids import new_id
+from flowkick.core.logs import get_logger
+from flowkick.delivery import queue
+from flowkick.delivery.client import Sender
+from flowkick.delivery.queue import Claimed, Result
+from flowkick.delivery.requests import RequestBuilder
+from flowkick.storage.database import Database
+
+_log = get_logger(__name__)
+_T = TypeVar("_T")
+
+POLL_SECONDS: Final = 1.0
+"""The net below the wake-ups: how long an idle engine goes without looking."""
+RELEASE_SECONDS: Final = 10.0
+GRACE_SECONDS: Final = 15.0
+_RECORD_BATCH: Final = 500
+_LINGER_SECONDS: Final = 0.01
+"""How long the recorder gathers while the engine is busy: more rows a commit, for no one's waiting."""
+_SHORTEST_SLEEP: Final = 0.02
+_FIRST_BACKOFF: Final = 0.1
+_LONGEST_BACKOFF: Final = 5.0
+_DATABASE_ERRORS: Final = (SQLAlchemyError, OSError, TimeoutError)
+
+
+@dataclass(slots=True)
+class _Held:
+    """A claimed delivery that this engine has not recorded yet."""
+
+    claimed: Claimed
+    until: float
+    """When its lease ends, on the event loop's clock."""
+
+
+class Engine:
+    """Delivers from one database in this process, until it is told to stop."""
+
+    def __init__(
+        self,
+        database: Database,
+        sender: Sender,
+        builder: RequestBuilder,
+        clock: Clock,
+        *,
+        concurrency: int,
+        lease_seconds: float,
+        jitter: Callable[[], float] = lambda: random.uniform(-1, 1),
+    ) -> None:
+        self.database = database
+        self.lease_id = new_id("wrk")
+        self._sender = sender
+        self._builder = builder
+        self._clock = clock
+        self._jitter = jitter
+        self._concurrency = concurrency
+        self._lease = lease_seconds
+        self._inbox: asyncio.Queue[_Held] = asyncio.Queue()
+        self._outcomes: asyncio.Queue[Result] = asyncio.Queue()
+        self._held: dict[int, _Held] = {}
+        self._in_flight = 0
+        self._wake = asyncio.Event()
+        self._stopping = asyncio.Event()
+        self._failure: BaseException | None = None
+        database.on_queued(self.wake)
+
+    def wake(self) -> None:
+        """Look for due deliveries now: something was committed, or room was made."""
+        self._wake.set()
+
+    def stop(self) -> None:
+        """Claim nothing more; `run` returns once what is in flight has ended."""
+        self._stopping.set()
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Deliver until `stop`; then finish what is in flight and lease back the rest.
+
+        Raises what a task of the engine failed with, if one did.
+        """
+        if self.database.is_sqlite:
+            await self._until_it_works(self._end_former_leases)
+        senders = [self._task(self._send()) for _ in range(self._concurrency)]
+        recorder = self._task(self._record())
+        keepers = [
+            self._task(self._every(self._lease / 3, self._extend)),
+            self._task(self._every(RELEASE_SECONDS, self._release)),
+        ]
+        try:
+            await self._claim()
+            await self._drain()
+        finally:
+            await _cancel(*senders)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._outcomes.join(), GRACE_SECONDS)
+            await _cancel(recorder, *keepers)
+            await self._lease_back([held.claimed.id for held in self._held.values()])
+        if self._failure is not None:
+            raise self._failure
+
+    def _task(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.create_task(work)
+        task.add_done_callback(self._notice_failure)
+        return task
+
+    def _notice_failure(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (failure := task.exception()) is not None:
+            self._failure = failure
+            self.stop()
+
+    # Claim
+
+    async def _claim(self) -> None:
+        room = 4 * self._concurrency
+        while not self._stopping.is_set():
+            self._wake.clear()
+            waiting = self._inbox.qsize()
+            if waiting > room // 2:
+                await self._wake.wait()
+                continue
+            limit = room - waiting
+            try:
+                claimed = await self._until_it_works(partial(self._claim_batch, limit))
+                if claimed < limit:
+                    await self._sleep_until_due()
+            except _DATABASE_ERRORS:
+                return  # told to stop while the database was away
+
+    async def _claim_batch(self, limit: int) -> int:
+        until = asyncio.get_running_loop().time() + self._lease
+        async with self.database.system_transaction() as session:
+            claimed = await queue.claim(
+                session,
+                lease_id=self.lease_id,
+                limit=limit,
+                now=self._clock(),
+                lease=timedelta(seconds=self._lease),
+            )
+        for delivery in claimed:
+            held = _Held(delivery, until)
+            self._held[delivery.id] = held
+            self._inbox.put_nowait(held)
+        metrics.CLAIMED.set(len(self._held))
+        return len(claimed)
+
+    async def _sleep_until_due(self) -> None:
+        if self._wake.is_set():
+            return
+        due = await self._until_it_works(self._next_due)
+        wait = POLL_SECONDS
+        if due is not None:
+            wait = min(wait, max((due - self._clock()).total_seconds(), _SHORTEST_SLEEP))
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._wake.wait(), wait)
+
+    async def _next_due(self) -> datetime | None:
+        async with self.database.system_reading() as session:
+            return await queue.next_due(session)
+
+    # Send
+
+    async def _send(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            held = await self._inbox.get()
+            if self._inbox.qsize() == 2 * self._concurrency:
+                self.wake()
+            if self._stopping.is_set():
+                continue  # leased back in the end
+            if loop.time() >= held.until:
+                self._held.pop(held.claimed.id, None)
+                continue
+            self._in_flight += 1
+            try:
+                await self._attempt(held.claimed)
+            finally:
+                self._in_flight -= 1
+
+    async def _attempt(self, claimed: Claimed) -> None:
+        try:
+            request = self._builder.build(
+                claimed.endpoint, claimed.message, attempt=claimed.attempt, at=self._clock()
+            )
+        except SettingsError as error:
+            # Not the receiver's fault: nothing is sent or counted, and the lease ends by itself.
+            _log.error("secret_unreadable", delivery_id=claimed.id, reason=error.sentence)
+            self._held.pop(claimed.id, None)
+            return
+        outcome = await self._sender.send(request)
+        self._outcomes.put_nowait(Result(claimed, outcome))
+
+    # Record
+
+    async def _record(self) -> None:
+        while True:
+            results = [await self._outcomes.get()]
+            if self._in_flight > self._concurrency // 2:
+                await asyncio.sleep(_LINGER_SECONDS)
+            while len(results) < _RECORD_BATCH and not self._outcomes.empty():
+                results.append(self._outcomes.get_nowait())
+            await self._until_it_works(partial(self._record_batch, results), give_up=False)
+            for result in results:
+                self._held.pop(result.claimed.id, None)
+                self._outcomes.task_done()
+
+    async def _record_batch(self, results: list[Result]) -> None:
+        async with self.database.system_transaction() as session:
+            recorded = await queue.record(
+                session,
+                results,
+                lease_id=self.lease_id,
+                now=self._clock(),
+                jitter=self._jitter,
+            )
+        self._count(results, recorded)
+
+    def _count(self, results: list[Result], recorded: queue.Recorded) -> None:
+        for result in results:
+            outcome = result.outcome
+            metrics.ATTEMPTS.labels("success" if outcome.success else outcome.kind.value).inc()
+            metrics.ATTEMPT_SECONDS.observe(outcome.duration_ms / 1000)
+            if not outcome.success:
+                _log.info("attempt_failed", **_about(result))
+        for status in recorded.statuses:
+            metrics.DELIVERIES.labels(status.value).inc()
+        for subscription_id, reason in recorded.deactivated.items():
+            _log.warning("subscription_disabled", subscription_id=subscription_id, reason=reason)
+        metrics.IN_FLIGHT.set(self._in_flight)
+        metrics.CLAIMED.set(len(self._held))
+
+    # Keep
+
+    async def _extend(self) -> None:
+        """Extend the leases that have run for a third of their time."""
+        now = asyncio.get_running_loop().time()
+        old = [held for held in self._held.values() if held.until - now < self._lease * 2 / 3]
+        if not old:
+            return
+        async with self.database.system_transaction() as session:
+            await queue.extend_leases(
+                session,
+                [held.claimed.id for held in old],
+                lease_id=self.lease_id,
+                until=self._clock() + timedelta(seconds=self._lease),
+            )
+        for held in old:
+            held.until = now + self._lease
+
+    async def _release(self) -> None:
+        async with self.database.system_transaction() as session:
+            released = await queue.release_held(session, self._clock())
+        if released:
+            self.wake()
+
+    async def _end_former_leases(self) -> None:
+        async with self.database.system_transaction() as session:
+            await queue.end_all_leases(session, self._clock())
+
+    async def _every(self, seconds: float, duty: Callable[[], Awaitable[None]]) -> None:
+        while True:
+            await asyncio.sleep(seconds)
+            try:
+                await duty()
+            except _DATABASE_ERRORS as error:
+                _log.warning("engine_database_failed", error=type(error).__name__)
+
+    # Stop
+
+    async def _drain(self) -> None:
+        """Wait until what is in flight has ended, for a while."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(GRACE_SECONDS):
+                while self._in_flight:
+                    await asyncio.sleep(_SHORTEST_SLEEP)
+
+    async def _lease_back(self, ids: list[int]) -> None:
+        if not ids:
+            return
+        try:
+            async with self.database.system_transaction() as session:
+                await queue.lease_back(session, ids, lease_id=self.lease_id, now=self._clock())
+        except _DATABASE_ERRORS as error:  # their leases end by themselves
+            _log.warning("lease_back_failed", error=type(error).__name__, deliveries=len(ids))
+
+    async def _until_it_works(
+        self, work: Callable[[], Awaitable[_T]], *, give_up: bool = True
+    ) -> _T:
+        """Repeat `work` while the database is away, with growing pauses.
+
+        Raises its error where the engine is to stop meanwhile, unless `give_up` is False.
+        """
+        pause = _FIRST_BACKOFF
+        while True:
+            try:
+                return await work()
+            except _DATABASE_ERRORS as error:
+                if give_up and self._stopping.is_set():
+                    raise
+                _log.warning(
+                    "engine_database_failed", error=type(error).__name__, again_in_seconds=pause
+                )
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, _LONGEST_BACKOFF)
+
+
+def _about(result: Result) -> dict[str, object]:
+    """What a log line says of an attempt: nothing that the receiver or the event said."""
+    claimed, outcome = result.claimed, result.outcome
+    return {
+        "delivery_id": claimed.id,
+        "subscription_id": claimed.endpoint.subscription_id,
+        "admin_id": claimed.admin_id,
+        "attempt": claimed.attempt,
+        "kind": outcome.kind.value,
+        "status_code": outcome.status_code,
+        "milliseconds": outcome.duration_ms,
+    }
+
+
+async def _cancel(*tasks: asyncio.Task[None]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)

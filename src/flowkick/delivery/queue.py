@@ -1,0 +1,373 @@
+"""The two ends of the engine in the database: claim what is due, record what came of it.
+
+A claim leases deliveries: nobody else takes them before the lease ends, and a process that dies loses
+nothing but the time until then. What is recorded is guarded by the lease: whoever lost it changes
+nothing. An attempt counts when it is recorded, so a killed process burns no retry.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from sqlalchemy import func, select, update
+
+from flowkick.delivery import sql
+from flowkick.delivery.attempts import AUTOMATIC, attempt_values
+from flowkick.delivery.client import Outcome
+from flowkick.delivery.models import WebhookDelivery, WebhookEvent, WebhookSubscription
+from flowkick.delivery.requests import Endpoint, Message
+from flowkick.delivery.retry import Decision, NextState, RetryPolicy, decide
+from flowkick.delivery.states import WAITING, DeliveryState
+from flowkick.storage.dialects import among
+from flowkick.storage.tenancy import TenantSession
+
+_DELETED: Final = "The subscription was deleted."
+_NO_BODY: Final = "The event is no longer kept, so it can't be sent."
+_ENDPOINT = (
+    WebhookSubscription.id,
+    WebhookSubscription.active,
+    WebhookSubscription.url,
+    WebhookSubscription.timeout_ms,
+    WebhookSubscription.secret,
+    WebhookSubscription.previous_secret,
+    WebhookSubscription.previous_secret_until,
+    WebhookSubscription.headers,
+    WebhookSubscription.retry_attempts,
+    WebhookSubscription.retry_delay,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """A leased delivery, with all that its request needs."""
+
+    id: int
+    admin_id: str
+    attempt: int
+    """The number of the attempt about to be made, from 1."""
+    endpoint: Endpoint
+    message: Message
+    policy: RetryPolicy
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What came of the attempt of a claimed delivery."""
+
+    claimed: Claimed
+    outcome: Outcome
+
+
+@dataclass(slots=True)
+class Recorded:
+    """What a batch of results came to."""
+
+    statuses: list[DeliveryState] = field(default_factory=list)
+    deactivated: dict[str, str] = field(default_factory=dict)
+    """Subscriptions that were deactivated, and why."""
+
+
+async def claim(
+    session: TenantSession, *, lease_id: str, limit: int, now: datetime, lease: timedelta
+) -> list[Claimed]:
+    """Lease up to `limit` due deliveries, those due longest first.
+
+    What can't be sent is settled at once: held where its subscription is inactive, failed where the
+    subscription or the event is gone.
+    """
+    rows = await sql.lease_due(
+        session, {"now": now, "until": now + lease, "lease_id": lease_id, "limit": limit}
+    )
+    if not rows:
+        return []
+    endpoints = await _endpoints(session, {row[2] for row in rows})
+    messages = await _messages(session, {row[3] for row in rows})
+    claimed, unsendable = [], []
+    for delivery_id, admin_id, subscription_id, event_id, _, attempt in sorted(rows):
+        endpoint, message = endpoints.get(subscription_id), messages.get(event_id)
+        if endpoint is None or message is None:
+            note = _DELETED if endpoint is None else _NO_BODY
+            unsendable.append(_settled(delivery_id, DeliveryState.FAILED, attempt, now, note=note))
+        elif not endpoint.active:
+            unsendable.append(_settled(delivery_id, DeliveryState.HELD, attempt, now))
+        else:
+            claimed.append(
+                Claimed(
+                    delivery_id,
+                    admin_id,
+                    attempt + 1,
+                    _endpoint(endpoint),
+                    message,
+                    RetryPolicy(endpoint.retry_attempts, endpoint.retry_delay),
+                )
+            )
+    await sql.settle(session, unsendable)
+    return claimed
+
+
+async def _endpoints(session: TenantSession, ids: set[str]) -> dict[str, Any]:
+    rows = await session.execute(
+        select(*_ENDPOINT).where(among(session, WebhookSubscription.id, sorted(ids)))
+    )
+    return {row.id: row for row in rows}
+
+
+async def _messages(session: TenantSession, ids: set[str]) -> dict[str, Message]:
+    event = WebhookEvent
+    rows = await session.execute(
+        select(event.id, event.event, event.created_at, event.body).where(
+            among(session, event.id, sorted(ids))
+        )
+    )
+    return {row[0]: Message(row[1], row[0], row[2], row[3]) for row in rows if row[3]}
+
+
+def _endpoint(row: Any) -> Endpoint:
+    return Endpoint(
+        row.id,
+        row.url,
+        row.timeout_ms,
+        row.secret,
+        row.previous_secret,
+        row.previous_secret_until,
+        row.headers,
+    )
+
+
+def _settled(
+    delivery_id: int,
+    status: DeliveryState,
+    attempt: int,
+    now: datetime,
+    *,
+    due_at: datetime | None = None,
+    note: str | None = None,
+) -> dict[str, Any]:
+    ended = status in (DeliveryState.SUCCESS, DeliveryState.FAILED)
+    return {
+        "id": delivery_id,
+        "status": status.value,
+        "attempt": attempt,
+        "due_at": due_at,
+        "finished_at": now if ended else None,
+        "note": note,
+    }
+
+
+async def record(
+    session: TenantSession,
+    results: Sequence[Result],
+    *,
+    lease_id: str,
+    now: datetime,
+    jitter: Callable[[], float],
+) -> Recorded:
+    """Write attempts, the next states and the subscriptions' counters of a batch of results."""
+    subscriptions = await _lock_subscriptions(session, results)
+    ours = await _still_leased(session, results, lease_id)
+    recorded = Recorded()
+    settled: list[dict[str, Any]] = []
+    attempts: list[dict[str, Any]] = []
+    for result in results:
+        claimed, outcome = result.claimed, result.outcome
+        subscription = subscriptions.get(claimed.endpoint.subscription_id)
+        if claimed.id not in ours or subscription is None:
+            continue
+        decision = decide(
+            claimed.policy, attempt=claimed.attempt, outcome=outcome, now=now, jitter=jitter()
+        )
+        subscription.count(outcome, decision)
+        status, due_at = subscription.next_state(decision)
+        settled.append(_settled(claimed.id, status, claimed.attempt, now, due_at=due_at))
+        attempts.append(_attempt(claimed, outcome))
+        recorded.statuses.append(status)
+    await sql.settle(session, settled)
+    await sql.log_attempts(session, attempts)
+    await _write_counters(session, subscriptions.values())
+    for tally in subscriptions.values():
+        if tally.deactivated_now:
+            recorded.deactivated[tally.id] = tally.disabled_reason or ""
+            await hold_waiting(session, tally.id)
+    return recorded
+
+
+def _attempt(claimed: Claimed, outcome: Outcome) -> dict[str, Any]:
+    return attempt_values(
+        admin_id=claimed.admin_id,
+        subscription_id=claimed.endpoint.subscription_id,
+        delivery_id=claimed.id,
+        attempt=claimed.attempt,
+        trigger=AUTOMATIC,
+        outcome=outcome,
+    )
+
+
+@dataclass(slots=True)
+class _Tally:
+    """The counters of one subscription while a batch is recorded; its row is locked."""
+
+    id: str
+    active: bool
+    consecutive_failures: int
+    auto_disable_after: int | None
+    succeeded: int = 0
+    failed: int = 0
+    last_at: datetime | None = None
+    last_status: str | None = None
+    disabled_reason: str | None = None
+    deactivated_now: bool = False
+
+    def count(self, outcome: Outcome, decision: Decision) -> None:
+        self.last_at = outcome.started_at
+        self.last_status = "success" if outcome.success else "failed"
+        if outcome.success:
+            self.succeeded += 1
+            self.consecutive_failures = 0
+            return
+        self.failed += 1
+        self.consecutive_failures += 1
+        limit = self.auto_disable_after
+        if decision.gone:
+            self._deactivate("gone")
+        elif limit is not None and self.consecutive_failures >= limit:
+            self._deactivate("consecutive_failures")
+
+    def _deactivate(self, reason: str) -> None:
+        if self.active:
+            self.active, self.deactivated_now, self.disabled_reason = False, True, reason
+
+    def next_state(self, decision: Decision) -> tuple[DeliveryState, datetime | None]:
+        if decision.state is NextState.RETRYING and not self.active:
+            return DeliveryState.HELD, None
+        return DeliveryState(decision.state), decision.due_at
+
+
+async def _lock_subscriptions(
+    session: TenantSession, results: Sequence[Result]
+) -> dict[str, _Tally]:
+    """The subscriptions of a batch; their rows stay locked, in the order of their ids."""
+    subscription = WebhookSubscription
+    ids = sorted({result.claimed.endpoint.subscription_id for result in results})
+    rows = await session.execute(
+        select(
+            subscription.id,
+            subscription.active,
+            subscription.consecutive_failures,
+            subscription.auto_disable_after,
+        )
+        .where(among(session, subscription.id, ids))
+        .order_by(subscription.id)
+        .with_for_update()
+    )
+    return {row[0]: _Tally(*row) for row in rows}
+
+
+async def _still_leased(
+    session: TenantSession, results: Sequence[Result], lease_id: str
+) -> set[int]:
+    ids = sorted(result.claimed.id for result in results)
+    rows = await session.scalars(
+        select(WebhookDelivery.id)
+        .where(among(session, WebhookDelivery.id, ids), WebhookDelivery.lease_id == lease_id)
+        .with_for_update()
+    )
+    return set(rows)
+
+
+async def _write_counters(session: TenantSession, tallies: Iterable[_Tally]) -> None:
+    """Add a batch's counts to its subscriptions, whose rows are locked."""
+    for tally in tallies:
+        if tally.last_at is None:
+            continue
+        subscription = WebhookSubscription
+        values: dict[str, Any] = {
+            "success_count": subscription.success_count + tally.succeeded,
+            "failed_count": subscription.failed_count + tally.failed,
+            "consecutive_failures": tally.consecutive_failures,
+            "last_delivery_at": tally.last_at,
+            "last_delivery_status": tally.last_status,
+        }
+        if tally.deactivated_now:
+            values |= {"active": False, "disabled_reason": tally.disabled_reason}
+        await session.execute(
+            update(subscription).where(subscription.id == tally.id).values(values),
+            execution_options={"synchronize_session": False},
+        )
+
+
+async def hold_waiting(session: TenantSession, subscription_id: str) -> int:
+    """Hold what waits for a subscription; what is in flight is held when its outcome is recorded."""
+    result: Any = await session.execute(
+        update(WebhookDelivery)
+        .where(
+            WebhookDelivery.subscription_id == subscription_id,
+            WebhookDelivery.status.in_(WAITING),
+            WebhookDelivery.lease_id.is_(None),
+        )
+        .values(status=DeliveryState.HELD.value, due_at=None),
+        execution_options={"synchronize_session": False},
+    )
+    return int(result.rowcount)
+
+
+async def release_held(session: TenantSession, now: datetime) -> int:
+    """Release what is held although its subscription is active.
+
+    An event recorded while its subscription was being re-activated can end like that: its own
+    transaction still saw the subscription inactive.
+    """
+    active = select(WebhookSubscription.id).where(WebhookSubscription.active)
+    result: Any = await session.execute(
+        update(WebhookDelivery)
+        .where(
+            WebhookDelivery.status == DeliveryState.HELD.value,
+            WebhookDelivery.subscription_id.in_(active),
+        )
+        .values(status=DeliveryState.PENDING.value, due_at=now),
+        execution_options={"synchronize_session": False},
+    )
+    return int(result.rowcount)
+
+
+async def extend_leases(
+    session: TenantSession, ids: Sequence[int], *, lease_id: str, until: datetime
+) -> None:
+    """Keep deliveries that are still being sent."""
+    await session.execute(
+        update(WebhookDelivery)
+        .where(among(session, WebhookDelivery.id, ids), WebhookDelivery.lease_id == lease_id)
+        .values(due_at=until),
+        execution_options={"synchronize_session": False},
+    )
+
+
+async def lease_back(
+    session: TenantSession, ids: Sequence[int], *, lease_id: str, now: datetime
+) -> None:
+    """Give back deliveries that were not sent: they are due at once, for anybody."""
+    await session.execute(
+        update(WebhookDelivery)
+        .where(among(session, WebhookDelivery.id, ids), WebhookDelivery.lease_id == lease_id)
+        .values(due_at=now, lease_id=None),
+        execution_options={"synchronize_session": False},
+    )
+
+
+async def end_all_leases(session: TenantSession, now: datetime) -> None:
+    """Free what a former process left leased. Only for SQLite, where one process delivers."""
+    await session.execute(
+        update(WebhookDelivery)
+        .where(WebhookDelivery.due_at.is_not(None), WebhookDelivery.lease_id.is_not(None))
+        .values(due_at=now, lease_id=None),
+        execution_options={"synchronize_session": False},
+    )
+
+
+async def next_due(session: TenantSession) -> datetime | None:
+    """When the next delivery is due; None where none waits."""
+    return await session.scalar(
+        select(func.min(WebhookDelivery.due_at)).where(WebhookDelivery.due_at.is_not(None))
+    )

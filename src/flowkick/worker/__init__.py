@@ -1,0 +1,80 @@
+"""The running engine: started with a process, watched, stopped with it."""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
+from typing import Final
+
+from flowkick.core.errors import SettingsError
+from flowkick.core.logs import get_logger
+from flowkick.delivery.engine import Engine
+from flowkick.storage.database import Database
+from flowkick.storage.wakeup import listen
+
+_log = get_logger(__name__)
+_RESTART_SECONDS: Final = 1.0
+
+
+class Worker:
+    """Keeps one engine running in this process."""
+
+    def __init__(self, database: Database, make_engine: Callable[[], Engine]) -> None:
+        self._database = database
+        self._make_engine = make_engine
+        self._engine: Engine | None = None
+        self._stopping = False
+        self.state = "not started"
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Deliver while the block runs; leaving it waits for what is in flight."""
+        with _only_one(self._database):
+            engine = asyncio.create_task(self._run())
+            listener = asyncio.create_task(listen(self._database, self._wake))
+            try:
+                yield
+            finally:
+                self._stopping = True
+                if self._engine is not None:
+                    self._engine.stop()
+                await engine
+                listener.cancel()
+                with suppress(asyncio.CancelledError):
+                    await listener
+                self.state = "stopped"
+
+    def _wake(self) -> None:
+        if self._engine is not None:
+            self._engine.wake()
+
+    async def _run(self) -> None:
+        while not self._stopping:
+            self._engine = self._make_engine()
+            self.state = "ok"
+            try:
+                await self._engine.run()
+            except Exception as error:  # the edge: an engine that fails is replaced, and said so
+                self.state = "failed: the engine stopped and is being restarted"
+                _log.error("engine_failed", exc_info=error)
+                await asyncio.sleep(_RESTART_SECONDS)
+
+
+@contextmanager
+def _only_one(database: Database) -> Iterator[None]:
+    """On SQLite, hold the lock file that lets one process deliver from a database."""
+    path = database.url.database
+    if not database.is_sqlite or path is None:
+        yield
+        return
+    with open(f"{path}.lock", "w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise SettingsError(
+                f"Another process already delivers from {path}: stop it, or use PostgreSQL,"
+                " which serves any number of workers."
+            ) from None
+        yield
