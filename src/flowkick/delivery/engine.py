@@ -35,7 +35,7 @@ _T = TypeVar("_T")
 
 POLL_SECONDS: Final = 1.0
 """The net below the wake-ups: how long an idle engine goes without looking."""
-RELEASE_SECONDS: Final = 10.0
+RELEASE_SECONDS: Final = 5.0
 GRACE_SECONDS: Final = 15.0
 _RECORD_BATCH: Final = 500
 _LINGER_SECONDS: Final = 0.01
