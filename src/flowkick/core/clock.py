@@ -20,9 +20,9 @@ def isoformat(moment: datetime) -> str:
 
     The width is fixed, so that these strings sort as the moments do.
     """
-    return (
-        moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.") + f"{moment.microsecond // 1000:03d}Z"
-    )
+    if moment.tzinfo is not UTC:
+        moment = moment.astimezone(UTC)
+    return f"{moment.replace(tzinfo=None).isoformat(timespec='milliseconds')}Z"
 
 
 def parse_iso(text: str) -> datetime:

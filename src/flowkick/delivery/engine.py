@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
 from dataclasses import dataclass
@@ -38,8 +39,8 @@ POLL_SECONDS: Final = 1.0
 RELEASE_SECONDS: Final = 5.0
 GRACE_SECONDS: Final = 15.0
 _RECORD_BATCH: Final = 500
-_LINGER_SECONDS: Final = 0.01
-"""How long the recorder gathers while the engine is busy: more rows a commit, for no one's waiting."""
+_LINGER_SECONDS: Final = 0.04
+"""How long the recorder gathers while the engine is busy: more rows a commit."""
 _SHORTEST_SLEEP: Final = 0.02
 _FIRST_BACKOFF: Final = 0.1
 _LONGEST_BACKOFF: Final = 5.0
@@ -216,7 +217,7 @@ class Engine:
     async def _record(self) -> None:
         while True:
             results = [await self._outcomes.get()]
-            if self._in_flight > self._concurrency // 2:
+            if self._inbox.qsize() > 0:
                 await asyncio.sleep(_LINGER_SECONDS)
             while len(results) < _RECORD_BATCH and not self._outcomes.empty():
                 results.append(self._outcomes.get_nowait())
@@ -237,14 +238,17 @@ class Engine:
         self._count(results, recorded)
 
     def _count(self, results: list[Result], recorded: queue.Recorded) -> None:
+        endings: Counter[str] = Counter()
         for result in results:
             outcome = result.outcome
-            metrics.ATTEMPTS.labels("success" if outcome.success else outcome.kind.value).inc()
+            endings["success" if outcome.success else outcome.kind.value] += 1
             metrics.ATTEMPT_SECONDS.observe(outcome.duration_ms / 1000)
             if not outcome.success:
                 _log.info("attempt_failed", **_about(result))
-        for status in recorded.statuses:
-            metrics.DELIVERIES.labels(status.value).inc()
+        for ending, count in endings.items():
+            metrics.ATTEMPTS.labels(ending).inc(count)
+        for status, count in Counter(recorded.statuses).items():
+            metrics.DELIVERIES.labels(status.value).inc(count)
         for subscription_id, reason in recorded.deactivated.items():
             _log.warning("subscription_disabled", subscription_id=subscription_id, reason=reason)
         metrics.IN_FLIGHT.set(self._in_flight)

@@ -83,36 +83,43 @@ async def claim(
     )
     if not rows:
         return []
-    endpoints = await _endpoints(session, {row[2] for row in rows})
+    targets = await _targets(session, {row[2] for row in rows})
     messages = await _messages(session, {row[3] for row in rows})
     claimed, unsendable = [], []
-    for delivery_id, admin_id, subscription_id, event_id, _, attempt in sorted(rows):
-        endpoint, message = endpoints.get(subscription_id), messages.get(event_id)
-        if endpoint is None or message is None:
-            note = _DELETED if endpoint is None else _NO_BODY
+    for delivery_id, admin_id, subscription_id, event_id, attempt in sorted(rows):
+        target, message = targets.get(subscription_id), messages.get(event_id)
+        if target is None or message is None:
+            note = _DELETED if target is None else _NO_BODY
             unsendable.append(_settled(delivery_id, DeliveryState.FAILED, attempt, now, note=note))
-        elif not endpoint.active:
+        elif not target.active:
             unsendable.append(_settled(delivery_id, DeliveryState.HELD, attempt, now))
         else:
             claimed.append(
-                Claimed(
-                    delivery_id,
-                    admin_id,
-                    attempt + 1,
-                    _endpoint(endpoint),
-                    message,
-                    RetryPolicy(endpoint.retry_attempts, endpoint.retry_delay),
-                )
+                Claimed(delivery_id, admin_id, attempt + 1, target.endpoint, message, target.policy)
             )
-    await sql.settle(session, unsendable)
+    await sql.SETTLE.run(session, unsendable)
     return claimed
 
 
-async def _endpoints(session: TenantSession, ids: set[str]) -> dict[str, Any]:
+@dataclass(frozen=True, slots=True)
+class _Target:
+    """What all deliveries of one subscription in a batch share."""
+
+    active: bool
+    endpoint: Endpoint
+    policy: RetryPolicy
+
+
+async def _targets(session: TenantSession, ids: set[str]) -> dict[str, _Target]:
     rows = await session.execute(
         select(*_ENDPOINT).where(among(session, WebhookSubscription.id, sorted(ids)))
     )
-    return {row.id: row for row in rows}
+    return {
+        row.id: _Target(
+            row.active, _endpoint(row), RetryPolicy(row.retry_attempts, row.retry_delay)
+        )
+        for row in rows
+    }
 
 
 async def _messages(session: TenantSession, ids: set[str]) -> dict[str, Message]:
@@ -184,8 +191,8 @@ async def record(
         settled.append(_settled(claimed.id, status, claimed.attempt, now, due_at=due_at))
         attempts.append(_attempt(claimed, outcome))
         recorded.statuses.append(status)
-    await sql.settle(session, settled)
-    await sql.log_attempts(session, attempts)
+    await sql.SETTLE.run(session, settled)
+    await sql.LOG_ATTEMPTS.run(session, attempts)
     await _write_counters(session, subscriptions.values())
     for tally in subscriptions.values():
         if tally.deactivated_now:

@@ -15,11 +15,15 @@ from flowkick.core.clock import isoformat
 from flowkick.core.ids import new_id
 from flowkick.delivery.models import WebhookDelivery, WebhookEvent, WebhookSubscription
 from flowkick.delivery.states import DeliveryState
+from flowkick.storage.bulk import BulkStatement
 from flowkick.storage.dialects import among, json_list_holds_any, notify_deliveries
 from flowkick.storage.tenancy import QUEUED, RECORDED, TenantSession
 from flowkick.webhooks.catalogue import matching_patterns
 from flowkick.webhooks.payloads import encode_event
 
+_RECORD: Final = BulkStatement.insert(
+    WebhookEvent, "id", "admin_id", "event", "user_id", "sequence", "body", "created_at"
+)
 _SCOPED_BY_HAND: Final = {"scoped_by_hand": True}
 
 
@@ -44,7 +48,7 @@ async def emit(
     if not drafts:
         return []
     rows = [_row(session.admin_id, draft, source, now) for draft in drafts]
-    await session.execute(insert(WebhookEvent), rows)
+    await _RECORD.run(session, rows)
     session.info.setdefault(RECORDED, Counter()).update(map(_event_name, rows))
     by_event = groupby(sorted(rows, key=_event_name), key=_event_name)
     queued = 0

@@ -1,0 +1,78 @@
+"""The receiver that every measurement posts to: a process of its own that answers at once.
+
+It reads requests with as little work as it can, so that what is measured is the sender. With
+``record`` it keeps when each event arrived, and tells on ``GET /arrivals``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import multiprocessing
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from multiprocessing.connection import Connection
+from typing import Final, cast
+
+import uvloop
+
+_ANSWER: Final = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Type: text/plain\r\n\r\nok"
+
+
+class _Receiver(asyncio.Protocol):
+    def __init__(self, arrivals: dict[str, float]) -> None:
+        self._arrivals = arrivals
+        self._buffer = b""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's is not a subclass
+
+    def data_received(self, data: bytes) -> None:
+        self._buffer += data
+        while (end := self._buffer.find(b"\r\n\r\n")) >= 0:
+            head = self._buffer[:end].lower()
+            at = head.find(b"content-length:")
+            length = int(head[at + 15 :].split(b"\r\n", 1)[0]) if at >= 0 else 0
+            if len(self._buffer) < end + 4 + length:
+                return
+            self._buffer = self._buffer[end + 4 + length :]
+            self._answer(head)
+
+    def _answer(self, head: bytes) -> None:
+        if head.startswith(b"get /arrivals"):
+            body = json.dumps(self._arrivals).encode()
+            self._arrivals.clear()
+            self._transport.write(
+                b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body
+            )
+            return
+        at = head.find(b"webhook-id:")
+        self._arrivals[head[at + 11 :].split(b"\r\n", 1)[0].strip().decode()] = time.time()
+        self._transport.write(_ANSWER)
+
+
+async def _serve(pipe: Connection) -> None:
+    arrivals: dict[str, float] = {}
+    loop = asyncio.get_running_loop()
+    server = await loop.create_server(lambda: _Receiver(arrivals), "127.0.0.1", 0)
+    pipe.send(server.sockets[0].getsockname()[1])
+    await loop.run_in_executor(None, pipe.recv)
+
+
+def _run(pipe: Connection) -> None:
+    uvloop.run(_serve(pipe))
+
+
+@contextmanager
+def receiver() -> Iterator[str]:
+    """A running receiver; gives its URL."""
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe()
+    process = context.Process(target=_run, args=(theirs,), daemon=True)
+    process.start()
+    try:
+        yield f"http://127.0.0.1:{ours.recv()}"
+    finally:
+        ours.send(None)
+        process.join(10)
