@@ -46,18 +46,10 @@ SETTLE: Final = BulkStatement(
         "note": "text",
         "id": "bigint",
     },
-    sqlite="""
-UPDATE "WebhookDelivery" SET status = ?1, attempt = ?2, "dueAt" = ?3, "finishedAt" = ?4, note = ?5,
-    "leaseId" = NULL
-WHERE id = ?6
-""",
-    postgresql="""
-UPDATE "WebhookDelivery" AS delivery SET status = settled.status, attempt = settled.attempt,
-    "dueAt" = settled.due_at, "finishedAt" = settled.finished_at, note = settled.note,
-    "leaseId" = NULL
-FROM unnest($1::text[], $2::integer[], $3::timestamptz[], $4::timestamptz[], $5::text[],
-    $6::bigint[]) AS settled(status, attempt, due_at, finished_at, note, id)
-WHERE delivery.id = settled.id
+    sql="""
+UPDATE "WebhookDelivery" SET status = given.status, attempt = given.attempt,
+    "dueAt" = given.due_at, "finishedAt" = given.finished_at, note = given.note, "leaseId" = NULL
+FROM {given} WHERE "WebhookDelivery".id = given.id
 """,
 )
 """Writes the next state of deliveries and ends their leases."""

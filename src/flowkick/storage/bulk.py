@@ -1,7 +1,8 @@
 """Statements over many rows at once, for the paths where thousands pass a second.
 
-Rows travel as one array a column on PostgreSQL and as one executemany on SQLite: either way a single
-prepared statement serves every number of rows, with no work by the ORM for each of them.
+Rows travel as one array a column on PostgreSQL, and as one JSON document on SQLite: either way one
+prepared statement serves every number of rows. On SQLite an executemany would be slower by far: the
+driver's thread and the event loop's would hand each other the interpreter lock for every row.
 """
 
 from __future__ import annotations
@@ -9,9 +10,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from functools import cache
+from functools import cache, cached_property
 from typing import Any, Self
 
+import msgspec
 from sqlalchemy import BigInteger, Boolean, Integer, LargeBinary, Table
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import InstrumentedAttribute, class_mapper
@@ -26,29 +28,22 @@ Row = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class BulkStatement:
-    """One statement in both spellings.
+    """One statement over rows that stand in it as the table ``{given}``.
 
-    `columns` gives the keys of a row, in the order of the parameters (``?1``, ``$1``), and the
-    PostgreSQL type of each.
+    `columns` gives the keys of a row and the PostgreSQL type of each; they are the columns of
+    ``given``, too.
     """
 
     columns: Mapping[str, str]
-    sqlite: str
-    postgresql: str
+    sql: str
 
     @classmethod
     def insert(cls, model: type[Base], *attributes: str) -> Self:
         """``INSERT`` of these attributes of `model`."""
         columns = {name: _column(model, name) for name in attributes}
         names = ", ".join(f'"{column.name}"' for column in columns.values())
-        target = f'INSERT INTO "{_table(model).name}" ({names})'
-        numbers = range(1, len(columns) + 1)
         types = {name: _postgres_type(column.type) for name, column in columns.items()}
-        arrays = ", ".join(
-            f"${number}::{type_}[]" for number, type_ in zip(numbers, types.values(), strict=True)
-        )
-        values = ", ".join(f"?{number}" for number in numbers)
-        return cls(types, f"{target} VALUES ({values})", f"{target} SELECT * FROM unnest({arrays})")
+        return cls(types, f'INSERT INTO "{_table(model).name}" ({names}) SELECT * FROM {{given}}')
 
     async def run(self, session: AsyncSession, rows: Sequence[Row]) -> None:
         """Run it for all rows, each with every column. The rows carry their admin themselves."""
@@ -56,21 +51,38 @@ class BulkStatement:
             return
         connection = await session.connection()
         if is_sqlite(session):
-            moments = [name for name, type_ in self.columns.items() if type_ == "timestamptz"]
-            await connection.exec_driver_sql(
-                self.sqlite, [self._values(row, moments) for row in rows]
-            )
+            values = [[_plain(row[name]) for name in self.columns] for row in rows]
+            document = msgspec.json.encode(values).decode()
+            await connection.exec_driver_sql(self._sqlite, (document,))
             return
         arrays = tuple([row[name] for row in rows] for name in self.columns)
-        await connection.exec_driver_sql(self.postgresql, arrays)
+        await connection.exec_driver_sql(self._postgresql, arrays)
 
-    def _values(self, row: Row, moments: Sequence[str]) -> tuple[Any, ...]:
-        if not moments:
-            return tuple(row[name] for name in self.columns)
-        return tuple(
-            isoformat(value) if isinstance(value := row[name], datetime) else value
-            for name in self.columns
+    @cached_property
+    def _postgresql(self) -> str:
+        arrays = ", ".join(
+            f"${number}::{type_}[]" for number, type_ in enumerate(self.columns.values(), 1)
         )
+        names = ", ".join(self.columns)
+        return self.sql.format(given=f"unnest({arrays}) AS given({names})")
+
+    @cached_property
+    def _sqlite(self) -> str:
+        extracted = ", ".join(
+            f"CAST({value} AS BLOB) AS {name}" if type_ == "bytea" else f"{value} AS {name}"
+            for number, (name, type_) in enumerate(self.columns.items())
+            if (value := f"json_extract(value, '$[{number}]')")
+        )
+        return self.sql.format(given=f"(SELECT {extracted} FROM json_each(?1)) AS given")
+
+
+def _plain(value: Any) -> Any:
+    """A value as JSON carries it to SQLite."""
+    if isinstance(value, datetime):
+        return isoformat(value)
+    if isinstance(value, bytes):
+        return value.decode()
+    return value
 
 
 def _table(model: type[Base]) -> Table:
