@@ -17,9 +17,10 @@ from flowkick.delivery.targets import TargetGuard
 from flowkick.http.context import Context
 from flowkick.storage import migrate
 from flowkick.storage.database import Database
+from flowkick.webhooks import routes as webhooks
 from flowkick.worker import Worker
 
-ROUTERS: tuple[APIRouter, ...] = ()
+ROUTERS: tuple[APIRouter, ...] = (webhooks.router,)
 
 
 class Process:
@@ -30,9 +31,8 @@ class Process:
         self.settings = settings
         self.clock = clock
         self.database = Database(settings)
-        self.sender = Sender(
-            TargetGuard(settings.allowed_targets), connections=settings.concurrency
-        )
+        self.guard = TargetGuard(settings.allowed_targets)
+        self.sender = Sender(self.guard, connections=settings.concurrency)
         self.builder = RequestBuilder(settings.key_ring)
         self.worker = Worker(self.database, self._make_engine)
 
@@ -73,7 +73,7 @@ class Process:
             async with self.running(deliver=self.settings.worker):
                 yield
 
-        context = Context(self.settings, self.database, self.clock, self.sender)
+        context = Context(self.settings, self.database, self.clock, self.sender, self.guard)
         return create_application(
             context, ROUTERS, lifespan=lifespan, worker_state=self._worker_state
         )

@@ -5,10 +5,11 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Any
 
+from fastapi import Query
 from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer, WithJsonSchema
 from pydantic.alias_generators import to_camel
 
-from flowkick.core.clock import isoformat
+from flowkick.core.clock import isoformat, parse_iso
 
 
 def _without_nul(value: Any) -> Any:
@@ -60,3 +61,25 @@ class Done(Success):
     """A success with nothing to show but a sentence."""
 
     message: str
+
+
+def _parse_instant(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    try:
+        return parse_iso(value)
+    except ValueError:
+        raise ValueError(
+            "must be an ISO 8601 date or date-time, such as 2025-01-31 or 2025-11-06T10:30:00Z"
+        ) from None
+
+
+Instant = Annotated[
+    datetime,
+    BeforeValidator(_parse_instant),
+    WithJsonSchema({"type": "string", "examples": ["2025-01-31", "2025-11-06T10:30:00.000Z"]}),
+]
+"""A moment that comes in: ISO 8601; a bare date is its midnight UTC."""
+
+InstantQuery = Annotated[Instant | None, Query()]
+"""A query parameter that takes a moment."""

@@ -11,6 +11,7 @@ from flowkick.auth.service import Principal
 from flowkick.core.clock import Clock
 from flowkick.core.settings import Settings
 from flowkick.delivery.client import Sender
+from flowkick.delivery.targets import TargetGuard
 from flowkick.storage.database import Database
 from flowkick.storage.tenancy import TenantSession
 
@@ -23,6 +24,7 @@ class Context:
     database: Database
     clock: Clock
     sender: Sender
+    guard: TargetGuard
 
 
 def get_context(request: Request) -> Context:

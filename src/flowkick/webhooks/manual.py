@@ -1,0 +1,142 @@
+"""Requests that somebody asked for: a test of a subscription, a resend of a delivery.
+
+Both send outside any transaction, and record what came of it in one of their own.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import insert, select, update
+
+from flowkick.core.clock import isoformat
+from flowkick.core.errors import Conflict
+from flowkick.core.ids import new_id
+from flowkick.delivery.attempts import RESEND, TEST, attempt_values
+from flowkick.delivery.client import Outcome
+from flowkick.delivery.models import (
+    WebhookAttempt,
+    WebhookDelivery,
+    WebhookEvent,
+    WebhookSubscription,
+)
+from flowkick.delivery.requests import Endpoint, Message, RequestBuilder
+from flowkick.delivery.states import DeliveryState
+from flowkick.http.context import Context
+from flowkick.storage.tenancy import TenantSession
+from flowkick.webhooks import catalogue
+from flowkick.webhooks.deliveries import find_delivery
+from flowkick.webhooks.payloads import WebhookTest, encode_event
+from flowkick.webhooks.service import find_subscription
+
+
+async def send_test(context: Context, admin_id: str, subscription_id: str) -> Outcome:
+    """Send `webhook.test` now, and log it; the subscription's counters stay as they are."""
+    async with context.database.reading(admin_id) as session:
+        subscription = await find_subscription(session, subscription_id)
+    now = context.clock()
+    event_id = new_id("evt")
+    data = WebhookTest("This is a test from Flowkick.", subscription.id, subscription.name)
+    body = encode_event(
+        catalogue.TEST, isoformat(now), data, source="api", event_id=event_id, sequence=0
+    )
+    message = Message(catalogue.TEST, event_id, now, body)
+    outcome = await _send(context, subscription, message, attempt=1)
+    async with context.database.transaction(admin_id) as session:
+        await _log_test(session, subscription_id, message, outcome)
+    return outcome
+
+
+async def _send(
+    context: Context, subscription: WebhookSubscription, message: Message, *, attempt: int
+) -> Outcome:
+    builder = RequestBuilder(context.settings.key_ring)
+    endpoint = Endpoint(
+        subscription.id,
+        subscription.url,
+        subscription.timeout_ms,
+        subscription.secret,
+        subscription.previous_secret,
+        subscription.previous_secret_until,
+        subscription.headers,
+    )
+    request = builder.build(endpoint, message, attempt=attempt, at=context.clock())
+    return await context.sender.send(request)
+
+
+async def _log_test(
+    session: TenantSession, subscription_id: str, message: Message, outcome: Outcome
+) -> None:
+    session.add(
+        WebhookEvent(
+            id=message.event_id,
+            event=message.event,
+            user_id=None,
+            sequence=0,
+            body=message.body,
+            created_at=message.recorded_at,
+        )
+    )
+    delivery = WebhookDelivery(
+        subscription_id=subscription_id,
+        event_id=message.event_id,
+        event=message.event,
+        status=(DeliveryState.SUCCESS if outcome.success else DeliveryState.FAILED).value,
+        attempt=1,
+        created_at=message.recorded_at,
+        finished_at=message.recorded_at,
+    )
+    session.add(delivery)
+    await session.flush()
+    await _log_attempt(session, delivery, outcome, attempt=1, trigger=TEST)
+
+
+async def resend(context: Context, admin_id: str, delivery_id: int) -> dict[str, Any]:
+    """Send the same bytes and id again, beside the schedule; returns the attempt's log row.
+
+    A waiting delivery goes on as planned. A failed one that is answered with a 2xx has succeeded.
+    """
+    async with context.database.reading(admin_id) as session:
+        delivery = await find_delivery(session, delivery_id)
+        subscription = await find_subscription(session, delivery.subscription_id)
+        event = await session.scalar(
+            select(WebhookEvent).where(WebhookEvent.id == delivery.event_id)
+        )
+    if event is None or not event.body:
+        raise Conflict("The body of this event is no longer kept, so it can't be sent again.")
+    number = delivery.attempt + 1
+    message = Message(event.event, event.id, event.created_at, event.body)
+    outcome = await _send(context, subscription, message, attempt=number)
+    async with context.database.transaction(admin_id) as session:
+        row = await _log_attempt(session, delivery, outcome, attempt=number, trigger=RESEND)
+        if outcome.success:
+            await session.execute(
+                update(WebhookDelivery)
+                .where(
+                    WebhookDelivery.id == delivery_id,
+                    WebhookDelivery.status == DeliveryState.FAILED.value,
+                )
+                .values(status=DeliveryState.SUCCESS.value, note=None),
+                execution_options={"synchronize_session": False},
+            )
+    return row
+
+
+async def _log_attempt(
+    session: TenantSession,
+    delivery: WebhookDelivery,
+    outcome: Outcome,
+    *,
+    attempt: int,
+    trigger: str,
+) -> dict[str, Any]:
+    row = attempt_values(
+        admin_id=session.admin_id,
+        subscription_id=delivery.subscription_id,
+        delivery_id=delivery.id,
+        attempt=attempt,
+        trigger=trigger,
+        outcome=outcome,
+    )
+    await session.execute(insert(WebhookAttempt), [row])
+    return row

@@ -1,0 +1,202 @@
+"""Subscriptions: making, changing, deleting them, and rotating their secrets."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import select, update
+
+from flowkick.core.clock import isoformat
+from flowkick.core.encryption import KeyRing
+from flowkick.core.errors import InvalidInput, NotFound
+from flowkick.core.ids import new_id
+from flowkick.delivery.models import WebhookDelivery, WebhookSubscription
+from flowkick.delivery.queue import hold_waiting
+from flowkick.delivery.requests import headers_context, secret_context
+from flowkick.delivery.signing import new_secret
+from flowkick.delivery.states import UNFINISHED, DeliveryState
+from flowkick.delivery.targets import TargetGuard, TargetRefused
+from flowkick.storage.dialects import notify_deliveries
+from flowkick.storage.tenancy import QUEUED, TenantSession
+
+DELETED = "The subscription was deleted."
+DISCARDED = "Discarded when the subscription was re-activated."
+_NO_SYNC = {"synchronize_session": False}
+
+
+async def check_target(guard: TargetGuard, url: str) -> None:
+    """Raise InvalidInput where webhooks may not go to `url`, as far as it can be known now."""
+    try:
+        await guard.check_resolved(url)
+    except TargetRefused as error:
+        details = [{"field": "url", "problem": str(error)}]
+        raise InvalidInput(f"url: {error}", details=details) from None
+
+
+async def list_subscriptions(session: TenantSession) -> Sequence[WebhookSubscription]:
+    """All subscriptions of the admin, the newest first."""
+    model = WebhookSubscription
+    return (
+        await session.scalars(select(model).order_by(model.created_at.desc(), model.id.desc()))
+    ).all()
+
+
+async def find_subscription(
+    session: TenantSession, subscription_id: str, *, lock: bool = False
+) -> WebhookSubscription:
+    """One subscription; NotFound where the admin has none with this id."""
+    statement = select(WebhookSubscription).where(WebhookSubscription.id == subscription_id)
+    found = await session.scalar(statement.with_for_update() if lock else statement)
+    if found is None:
+        raise NotFound(f"There is no webhook {subscription_id}.")
+    return found
+
+
+async def create_subscription(
+    session: TenantSession, keys: KeyRing, values: Mapping[str, Any], now: datetime
+) -> tuple[WebhookSubscription, str]:
+    """Add a subscription; the second value is its secret, shown only here."""
+    subscription_id = new_id("whs")
+    secret = new_secret()
+    plain = {name: value for name, value in values.items() if name in _PLAIN}
+    plain["name"] = plain.get("name") or f"Webhook {isoformat(now)}"
+    subscription = WebhookSubscription(
+        id=subscription_id,
+        secret=keys.seal(secret, secret_context(subscription_id)),
+        secret_hint=secret[-4:],
+        created_at=now,
+        updated_at=now,
+        **plain,
+    )
+    _set_headers(subscription, keys, values.get("headers"))
+    session.add(subscription)
+    await session.flush()
+    return subscription, secret
+
+
+_PLAIN = frozenset(
+    {
+        "name",
+        "url",
+        "events",
+        "description",
+        "retry_attempts",
+        "retry_delay",
+        "timeout_ms",
+        "auto_disable_after",
+        "active",
+    }
+)
+
+
+def _set_headers(
+    subscription: WebhookSubscription, keys: KeyRing, headers: Mapping[str, str] | None
+) -> None:
+    subscription.header_names = sorted(headers or {})
+    subscription.headers = (
+        keys.seal(json.dumps(dict(headers)), headers_context(subscription.id)) if headers else None
+    )
+
+
+async def change_subscription(
+    session: TenantSession,
+    keys: KeyRing,
+    subscription_id: str,
+    given: Mapping[str, Any],
+    now: datetime,
+) -> tuple[WebhookSubscription, int, int]:
+    """Change what is given; also how many held deliveries were released, and discarded."""
+    subscription = await find_subscription(session, subscription_id, lock=True)
+    was_active = subscription.active
+    for name in _PLAIN.intersection(given):
+        setattr(subscription, name, given[name])
+    if "headers" in given:
+        _set_headers(subscription, keys, given["headers"])
+    subscription.updated_at = now
+    released = discarded = 0
+    if given.get("active") is True:
+        subscription.disabled_reason = None
+        if not was_active:
+            subscription.consecutive_failures = 0
+        await session.flush()
+        if given.get("held") == "discard":
+            discarded = await _discard(
+                session, subscription_id, (DeliveryState.HELD,), DISCARDED, now
+            )
+        else:
+            released = await _release(session, subscription_id, now)
+    elif was_active and not subscription.active:
+        await session.flush()
+        await hold_waiting(session, subscription_id)
+    await session.flush()
+    return subscription, released, discarded
+
+
+async def _release(session: TenantSession, subscription_id: str, now: datetime) -> int:
+    result: Any = await session.execute(
+        update(WebhookDelivery)
+        .where(
+            WebhookDelivery.subscription_id == subscription_id,
+            WebhookDelivery.status == DeliveryState.HELD.value,
+        )
+        .values(status=DeliveryState.PENDING.value, due_at=now),
+        execution_options=_NO_SYNC,
+    )
+    if result.rowcount:
+        session.info[QUEUED] = True
+        await notify_deliveries(session)
+    return int(result.rowcount)
+
+
+async def _discard(
+    session: TenantSession,
+    subscription_id: str,
+    states: Sequence[DeliveryState],
+    note: str,
+    now: datetime,
+) -> int:
+    """End deliveries of these states as failed, whoever holds them."""
+    result: Any = await session.execute(
+        update(WebhookDelivery)
+        .where(
+            WebhookDelivery.subscription_id == subscription_id, WebhookDelivery.status.in_(states)
+        )
+        .values(
+            status=DeliveryState.FAILED.value,
+            note=note,
+            due_at=None,
+            lease_id=None,
+            finished_at=now,
+        ),
+        execution_options=_NO_SYNC,
+    )
+    return int(result.rowcount)
+
+
+async def delete_subscription(
+    session: TenantSession, subscription_id: str, now: datetime
+) -> WebhookSubscription:
+    """Delete a subscription and end its deliveries; their log stays."""
+    subscription = await find_subscription(session, subscription_id, lock=True)
+    await session.delete(subscription)
+    await session.flush()
+    await _discard(session, subscription_id, UNFINISHED, DELETED, now)
+    return subscription
+
+
+async def rotate_secret(
+    session: TenantSession, keys: KeyRing, subscription_id: str, overlap: timedelta, now: datetime
+) -> tuple[WebhookSubscription, str]:
+    """Give a subscription a new secret; the former one signs beside it while they overlap."""
+    subscription = await find_subscription(session, subscription_id, lock=True)
+    secret = new_secret()
+    subscription.previous_secret = subscription.secret if overlap else None
+    subscription.previous_secret_until = now + overlap if overlap else None
+    subscription.secret = keys.seal(secret, secret_context(subscription_id))
+    subscription.secret_hint = secret[-4:]
+    subscription.updated_at = now
+    await session.flush()
+    return subscription, secret
