@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from fastapi import APIRouter, FastAPI
 
 from flowkick.api.application import create_application
+from flowkick.connectors import routes as connectors
 from flowkick.core.clock import Clock, system_clock
 from flowkick.core.settings import Settings
 from flowkick.delivery.client import Sender
@@ -17,10 +18,15 @@ from flowkick.delivery.targets import TargetGuard
 from flowkick.http.context import Context
 from flowkick.storage import migrate
 from flowkick.storage.database import Database
+from flowkick.users import routes as users
 from flowkick.webhooks import routes as webhooks
 from flowkick.worker import Worker
 
-ROUTERS: tuple[APIRouter, ...] = (webhooks.router,)
+ROUTERS: tuple[APIRouter, ...] = (
+    webhooks.router,
+    users.router,
+    connectors.router,
+)
 
 
 class Process:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from operator import itemgetter
 from typing import Any, Final
 
 from sqlalchemy import func, select, update
@@ -86,7 +87,9 @@ async def claim(
     targets = await _targets(session, {row[2] for row in rows})
     messages = await _messages(session, {row[3] for row in rows})
     claimed, unsendable = [], []
-    for delivery_id, admin_id, subscription_id, event_id, attempt in sorted(rows):
+    for delivery_id, admin_id, subscription_id, event_id, attempt in sorted(
+        rows, key=itemgetter(3)
+    ):
         target, message = targets.get(subscription_id), messages.get(event_id)
         if target is None or message is None:
             note = _DELETED if target is None else _NO_BODY

@@ -38,12 +38,16 @@ class BulkStatement:
     sql: str
 
     @classmethod
-    def insert(cls, model: type[Base], *attributes: str) -> Self:
-        """``INSERT`` of these attributes of `model`."""
+    def insert(cls, model: type[Base], *attributes: str, on_conflict: str | None = None) -> Self:
+        """``INSERT`` of these attributes of `model`; `on_conflict` as in ``ON CONFLICT …``."""
         columns = {name: _column(model, name) for name in attributes}
         names = ", ".join(f'"{column.name}"' for column in columns.values())
         types = {name: _postgres_type(column.type) for name, column in columns.items()}
-        return cls(types, f'INSERT INTO "{_table(model).name}" ({names}) SELECT * FROM {{given}}')
+        sql = f'INSERT INTO "{_table(model).name}" ({names}) SELECT * FROM {{given}}'
+        if on_conflict is not None:
+            # Without WHERE, SQLite would read ON as the condition of a join.
+            sql += f" WHERE true ON CONFLICT {on_conflict}"
+        return cls(types, sql)
 
     async def run(self, session: AsyncSession, rows: Sequence[Row]) -> None:
         """Run it for all rows, each with every column. The rows carry their admin themselves."""

@@ -41,8 +41,12 @@ class TenantSession(AsyncSession):
 
     sync_session_class = ScopedSession
 
-    def __init__(self, bind: AsyncEngine | AsyncConnection, admin_id: str | None) -> None:
-        super().__init__(bind, expire_on_commit=False, autoflush=False)
+    def __init__(
+        self, bind: AsyncEngine | AsyncConnection, admin_id: str | None, *, join: bool = False
+    ) -> None:
+        """With `join`, `bind` is a connection whose transaction is somebody else's to end."""
+        mode = "control_fully" if not join else "rollback_only"
+        super().__init__(bind, expire_on_commit=False, autoflush=False, join_transaction_mode=mode)
         self.info[_ADMIN] = admin_id
 
     @property

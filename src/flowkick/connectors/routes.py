@@ -1,0 +1,130 @@
+"""The routes of connections, and the one through which ManyChat pushes contacts."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Body, Path
+from pydantic import StringConstraints
+
+from flowkick.connectors import service
+from flowkick.connectors.manychat import read_contact
+from flowkick.core.schemas import ApiInput, ApiModel, Success, Text, Timestamp
+from flowkick.http.context import InContext, InSession
+from flowkick.http.route import ApiRoute, policy
+from flowkick.users.service import upsert_users
+from flowkick.users.writing import MANYCHAT
+
+router = APIRouter(prefix="/api", tags=["connections"], route_class=ApiRoute)
+
+ConnectionId = Annotated[str, Path(alias="id", max_length=100)]
+Name = Annotated[Text, StringConstraints(strip_whitespace=True, min_length=1, max_length=255)]
+
+
+class ConnectionInput(ApiInput):
+    """A new connection."""
+
+    name: Name = "ManyChat"
+
+
+class ConnectionShown(ApiModel):
+    """A connection, without its token."""
+
+    id: str
+    kind: str
+    name: str
+    hint: str
+    created_at: Timestamp
+    revoked_at: Timestamp | None
+
+
+class ConnectionAnswer(Success):
+    """One connection."""
+
+    connection: ConnectionShown
+
+
+class CreatedConnectionAnswer(ConnectionAnswer):
+    """A new connection with its token, which is shown only here."""
+
+    token: str
+    message: str
+
+
+class ConnectionsAnswer(Success):
+    """All connections."""
+
+    connections: list[ConnectionShown]
+    count: int
+
+
+class ContactUser(ApiModel):
+    """The user that a contact became."""
+
+    id: str
+    manychat_id: str
+
+
+class ContactAnswer(Success):
+    """What a pushed contact led to."""
+
+    user: ContactUser
+    status: Literal["created", "updated", "unchanged"]
+
+
+@router.get("/admin/connections", operation_id="listConnections", response_model=ConnectionsAnswer)
+async def list_connections(session: InSession) -> Any:
+    """The connections that may push contacts."""
+    found = await service.list_connections(session)
+    return {"connections": found, "count": len(found)}
+
+
+@router.post(
+    "/admin/connections",
+    operation_id="createConnection",
+    status_code=201,
+    response_model=CreatedConnectionAnswer,
+)
+async def create_connection(
+    session: InSession, context: InContext, body: ConnectionInput | None = None
+) -> Any:
+    """Make a connection; its token goes into ManyChat's External Request as X-Flowkick-Token."""
+    name = (body or ConnectionInput()).name
+    connection, token = await service.create_connection(session, context.clock(), name)
+    return {
+        "connection": connection,
+        "token": token,
+        "message": "Send it as X-Flowkick-Token to /api/manychat/contact. It is not shown again.",
+    }
+
+
+@router.delete(
+    "/admin/connections/{id}", operation_id="revokeConnection", response_model=ConnectionAnswer
+)
+async def revoke_connection(
+    connection_id: ConnectionId, session: InSession, context: InContext
+) -> Any:
+    """Revoke a connection's token."""
+    revoked = await service.revoke_connection(session, connection_id, context.clock())
+    return {"connection": revoked}
+
+
+@router.post("/manychat/contact", operation_id="pushManychatContact", response_model=ContactAnswer)
+@policy(authenticator=service.by_connection_token)
+async def push_contact(
+    body: Annotated[
+        Any,
+        Body(
+            description="Full Contact Data, or what ManyChat's getInfo gives, nested or not.",
+            openapi_examples={"small": {"value": {"subscriber_id": "1234567890"}}},
+        ),
+    ],
+    session: InSession,
+    context: InContext,
+) -> Any:
+    """Add or change a user as ManyChat knows it; only what changed is told on."""
+    (target,) = await upsert_users(
+        session, [read_contact(body)], source=MANYCHAT, now=context.clock()
+    )
+    user = {"id": target.user.id, "manychat_id": target.user.manychat_id}
+    return {"user": user, "status": target.status}

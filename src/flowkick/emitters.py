@@ -1,0 +1,159 @@
+"""Emit events from your own code, in your own transaction.
+
+For applications that keep their own tables in the same database and change users with their own SQL.
+Each function joins the transaction of the session that it is given: the event is recorded if that
+commits, and was never there if it rolls back.
+
+    async with session.begin():
+        await session.execute(update(User)…)
+        await emitters.emit_user_updated(session, admin_id, user_id, {"email": {"old": …, "new": …}})
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from datetime import datetime
+from typing import Any, Final
+
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from flowkick.core.clock import isoformat, system_clock
+from flowkick.core.errors import NotFound
+from flowkick.storage.tenancy import TenantSession
+from flowkick.users.labels import find_tags, tag_key
+from flowkick.users.models import ContactTag, CustomField, User
+from flowkick.users.payload import load_payload
+from flowkick.users.service import find_user
+from flowkick.webhooks import outbox
+from flowkick.webhooks.outbox import Draft
+from flowkick.webhooks.payloads import (
+    Change,
+    CustomFieldChange,
+    CustomFieldUpdated,
+    DeletedUser,
+    TagChanged,
+    TagPayload,
+    UserCreated,
+    UserDeleted,
+    UserUpdated,
+)
+
+__all__ = [
+    "emit_custom_field_updated",
+    "emit_tag_added",
+    "emit_tag_removed",
+    "emit_user_created",
+    "emit_user_deleted",
+    "emit_user_updated",
+]
+
+_SOURCE: Final = "app"
+
+
+@asynccontextmanager
+async def _joined(session: AsyncSession, admin_id: str) -> AsyncIterator[TenantSession]:
+    """A session of ours, bound to the admin, inside the caller's transaction."""
+    await session.flush()
+    connection = await session.connection()
+    async with TenantSession(connection, admin_id, join=True) as ours:
+        yield ours
+        await ours.flush()
+
+
+async def _record(session: TenantSession, user: User, event: str, data: Any) -> str:
+    user.sequence += 1
+    draft = Draft(event, data, user.id, user.sequence)
+    (event_id,) = await outbox.emit(session, [draft], source=_SOURCE, now=system_clock())
+    return event_id
+
+
+async def emit_user_created(session: AsyncSession, admin_id: str, user_id: str) -> str:
+    """Tell that a user was added; returns the event's id. NotFound for an unknown user."""
+    async with _joined(session, admin_id) as ours:
+        user = await find_user(ours, user_id, lock=True)
+        return await _record(
+            ours, user, "user.created", UserCreated(await load_payload(ours, user))
+        )
+
+
+async def emit_user_updated(
+    session: AsyncSession, admin_id: str, user_id: str, changes: Mapping[str, Mapping[str, Any]]
+) -> str | None:
+    """Tell that fields of a user changed: ``{field: {"old": …, "new": …}}``.
+
+    Entries whose values are equal are left out; None where nothing is left to tell.
+    """
+    told = {
+        name: Change(_plain(change["old"]), _plain(change["new"]))
+        for name, change in changes.items()
+        if change["old"] != change["new"]
+    }
+    if not told:
+        return None
+    async with _joined(session, admin_id) as ours:
+        user = await find_user(ours, user_id, lock=True)
+        data = UserUpdated(await load_payload(ours, user), told)
+        return await _record(ours, user, "user.updated", data)
+
+
+async def emit_user_deleted(session: AsyncSession, admin_id: str, user_id: str) -> str:
+    """Tell that a user is being deleted; call it before the row goes."""
+    async with _joined(session, admin_id) as ours:
+        user = await find_user(ours, user_id, lock=True)
+        data = UserDeleted(DeletedUser(user.id, user.manychat_id))
+        return await _record(ours, user, "user.deleted", data)
+
+
+async def emit_tag_added(session: AsyncSession, admin_id: str, user_id: str, tag_name: str) -> str:
+    """Tell that a tag was put on a user; NotFound where the tag does not exist."""
+    return await _emit_tag(session, admin_id, user_id, tag_name, "tag.added")
+
+
+async def emit_tag_removed(
+    session: AsyncSession, admin_id: str, user_id: str, tag_name: str
+) -> str:
+    """Tell that a tag was taken from a user."""
+    return await _emit_tag(session, admin_id, user_id, tag_name, "tag.removed")
+
+
+async def _emit_tag(
+    session: AsyncSession, admin_id: str, user_id: str, tag_name: str, event: str
+) -> str:
+    async with _joined(session, admin_id) as ours:
+        user = await find_user(ours, user_id, lock=True)
+        tag = (await find_tags(ours, [tag_name])).get(tag_key(tag_name))
+        if tag is None:
+            raise NotFound(f"There is no tag {tag_name}.")
+        link = await ours.scalar(
+            select(ContactTag).where(ContactTag.user_id == user_id, ContactTag.tag_id == tag.id)
+        )
+        applied_at = link.applied_at if link else system_clock()
+        data = TagChanged(
+            await load_payload(ours, user), TagPayload(tag.id, tag.name, isoformat(applied_at))
+        )
+        return await _record(ours, user, event, data)
+
+
+async def emit_custom_field_updated(
+    session: AsyncSession,
+    admin_id: str,
+    user_id: str,
+    name: str,
+    old_value: str | None,
+    new_value: str | None,
+) -> str | None:
+    """Tell that a custom field of a user changed; None where the values are equal."""
+    if old_value == new_value:
+        return None
+    async with _joined(session, admin_id) as ours:
+        user = await find_user(ours, user_id, lock=True)
+        known = await ours.scalar(select(CustomField).where(CustomField.name == name))
+        change = CustomFieldChange(name, known.type if known else "text", old_value, new_value)
+        data = CustomFieldUpdated(await load_payload(ours, user), change)
+        return await _record(ours, user, "customfield.updated", data)
+
+
+def _plain(value: Any) -> Any:
+    return isoformat(value) if isinstance(value, datetime) else value

@@ -1,0 +1,135 @@
+"""The routes of users, their tags and custom fields."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Path, Query
+from pydantic import StringConstraints
+
+from flowkick.http.context import InContext, InSession
+from flowkick.http.route import MAX_BATCH_BODY, ApiRoute, policy
+from flowkick.storage.tenancy import TenantSession
+from flowkick.users import schemas, service
+from flowkick.users.batch import upsert_batch
+from flowkick.users.labels import FieldValue, check_name
+from flowkick.users.models import User
+from flowkick.users.payload import load_belongings
+from flowkick.users.writing import Desired
+
+router = APIRouter(prefix="/api/admin", tags=["users"], route_class=ApiRoute)
+
+API = "api"
+MAX_LIMIT = 1000
+MAX_OFFSET = 2**31 - 1
+UserId = Annotated[str, Path(alias="id", max_length=100)]
+LabelName = Annotated[str, Path(alias="name", max_length=1000)]
+
+
+async def _answer(session: TenantSession, user: User) -> dict[str, Any]:
+    belongings = await load_belongings(session, [user.id])
+    return {"user": schemas.shown(user, belongings[user.id])}
+
+
+@router.get("/users", operation_id="listUsers", response_model=schemas.UsersAnswer)
+async def list_users(
+    session: InSession,
+    limit: Annotated[int, Query(ge=1, description="More than 1,000 is cut to 1,000.")] = 50,
+    offset: Annotated[int, Query(ge=0, le=MAX_OFFSET)] = 0,
+    cursor: Annotated[str | None, StringConstraints(max_length=100)] = None,
+) -> Any:
+    """A page of users, the newest first."""
+    limit = min(limit, MAX_LIMIT)
+    page = await service.list_users(session, limit=limit, offset=offset, cursor=cursor)
+    belongings = await load_belongings(session, [user.id for user in page.users])
+    return {
+        "users": [schemas.shown(user, belongings[user.id]) for user in page.users],
+        "pagination": {
+            "total": page.total,
+            "limit": limit,
+            "offset": offset,
+            "has_more": page.next_cursor is not None,
+            "next_cursor": page.next_cursor,
+        },
+    }
+
+
+@router.post(
+    "/users", operation_id="createUser", status_code=201, response_model=schemas.UserAnswer
+)
+async def create_user(body: schemas.UserInput, session: InSession, context: InContext) -> Any:
+    """Add a user."""
+    user = await service.create_user(session, body.desired(), source=API, now=context.clock())
+    return await _answer(session, user)
+
+
+@router.post("/users/batch", operation_id="batchUsers", response_model=schemas.BatchAnswer)
+@policy(max_body=MAX_BATCH_BODY)
+async def batch_users(body: schemas.BatchInput, session: InSession, context: InContext) -> Any:
+    """Add or change up to 1,000 users by their `manychatId`."""
+    results = await upsert_batch(session, body.users, source=API, now=context.clock())
+    return {"results": results}
+
+
+@router.get("/users/{id}", operation_id="getUser", response_model=schemas.UserAnswer)
+async def get_user(user_id: UserId, session: InSession) -> Any:
+    """One user."""
+    return await _answer(session, await service.find_user(session, user_id))
+
+
+@router.patch("/users/{id}", operation_id="updateUser", response_model=schemas.UserAnswer)
+async def update_user(
+    user_id: UserId, body: schemas.UserInput, session: InSession, context: InContext
+) -> Any:
+    """Change a user; tags are added, custom fields are set one by one."""
+    return await _change(session, context, user_id, body.desired())
+
+
+@router.delete("/users/{id}", operation_id="deleteUser", response_model=schemas.DeletedAnswer)
+async def delete_user(user_id: UserId, session: InSession, context: InContext) -> Any:
+    """Delete a user and all that is theirs."""
+    user = await service.delete_user(session, user_id, source=API, now=context.clock())
+    return {"user": {"id": user.id, "manychat_id": user.manychat_id}}
+
+
+@router.post("/users/{id}/tags", operation_id="addTag", response_model=schemas.UserAnswer)
+async def add_tag(
+    user_id: UserId, body: schemas.TagInput, session: InSession, context: InContext
+) -> Any:
+    """Put a tag on a user; it is made where there is none of this name."""
+    return await _change(session, context, user_id, Desired(tags=[body.name]))
+
+
+@router.delete(
+    "/users/{id}/tags/{name:path}", operation_id="removeTag", response_model=schemas.UserAnswer
+)
+async def remove_tag(
+    user_id: UserId, name: LabelName, session: InSession, context: InContext
+) -> Any:
+    """Take a tag from a user; without it, nothing changes."""
+    return await _change(session, context, user_id, Desired(removed_tags=[name]))
+
+
+@router.put(
+    "/users/{id}/custom-fields/{name:path}",
+    operation_id="setCustomField",
+    response_model=schemas.UserAnswer,
+)
+async def set_custom_field(
+    user_id: UserId,
+    name: LabelName,
+    body: schemas.FieldValueInput,
+    session: InSession,
+    context: InContext,
+) -> Any:
+    """Set the value that a user has in a custom field; null clears it."""
+    value = FieldValue(schemas.field_text(body.value), body.type)
+    desired = Desired(custom_fields={check_name(name, "custom field"): value})
+    return await _change(session, context, user_id, desired)
+
+
+async def _change(
+    session: TenantSession, context: InContext, user_id: str, desired: Desired
+) -> dict[str, Any]:
+    target = await service.change_user(session, user_id, desired, source=API, now=context.clock())
+    return await _answer(session, target.user)

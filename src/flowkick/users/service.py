@@ -1,0 +1,187 @@
+"""Users: added, changed, found, deleted. Each change emits its events in the same transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from sqlalchemy import func, select, tuple_
+
+from flowkick.core.errors import Conflict, InvalidInput, NotFound
+from flowkick.core.ids import new_id
+from flowkick.storage.bulk import BulkStatement
+from flowkick.storage.dialects import among
+from flowkick.storage.tenancy import TenantSession
+from flowkick.users import fields
+from flowkick.users.models import User
+from flowkick.users.writing import MANYCHAT, Desired, Target, write
+from flowkick.webhooks import outbox
+from flowkick.webhooks.outbox import Draft
+from flowkick.webhooks.payloads import DeletedUser, UserDeleted
+
+_COLUMNS: Final = tuple(attribute.key for attribute in User.__mapper__.column_attrs)
+_INSERT_USERS: Final = BulkStatement.insert(User, *_COLUMNS, on_conflict="DO NOTHING")
+_DEFAULTS: Final = {
+    attribute.key: column.default.arg if column.default is not None else None
+    for attribute in User.__mapper__.column_attrs
+    for column in attribute.columns
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A page of users, the newest first."""
+
+    users: Sequence[User]
+    total: int
+    next_cursor: str | None
+
+
+async def find_user(session: TenantSession, user_id: str, *, lock: bool = False) -> User:
+    """One user; NotFound where the admin has none with this id."""
+    statement = select(User).where(User.id == user_id)
+    user = await session.scalar(statement.with_for_update() if lock else statement)
+    if user is None:
+        raise NotFound(f"There is no user {user_id}.")
+    return user
+
+
+async def create_user(
+    session: TenantSession, desired: Desired, *, source: str, now: datetime
+) -> User:
+    """Add a user; Conflict where its manychatId is taken."""
+    manychat_id = desired.values.get("manychat_id")
+    (target,) = await _insert(session, [desired], source=source, now=now)
+    if target is None:
+        taken = await session.scalar(select(User.id).where(User.manychat_id == manychat_id))
+        raise Conflict(
+            f"The user {taken} has this manychatId already: change that one instead.",
+            details=[{"field": "manychatId", "userId": taken}],
+        )
+    await write(session, [target], source=source, now=now)
+    return target.user
+
+
+async def change_user(
+    session: TenantSession, user_id: str, desired: Desired, *, source: str, now: datetime
+) -> Target:
+    """Change a user; nothing is emitted where nothing differs."""
+    user = await find_user(session, user_id, lock=True)
+    manychat_id = desired.values.get("manychat_id")
+    if manychat_id is not None and manychat_id != user.manychat_id:
+        taken = await session.scalar(select(User.id).where(User.manychat_id == manychat_id))
+        if taken is not None:
+            raise Conflict(f"The user {taken} has this manychatId already.")
+    target = _existing(user, desired, now)
+    await write(session, [target], source=source, now=now)
+    return target
+
+
+async def delete_user(session: TenantSession, user_id: str, *, source: str, now: datetime) -> User:
+    """Delete a user and all that is theirs."""
+    user = await find_user(session, user_id, lock=True)
+    data = UserDeleted(DeletedUser(user.id, user.manychat_id))
+    draft = Draft("user.deleted", data, user.id, user.sequence + 1)
+    await session.delete(user)
+    await session.flush()
+    await outbox.emit(session, [draft], source=source, now=now)
+    return user
+
+
+async def upsert_users(
+    session: TenantSession, desired: Sequence[Desired], *, source: str, now: datetime
+) -> list[Target]:
+    """Add or change users by their `manychat_id`, which each of them has and no two share."""
+    ids = [item.values["manychat_id"] for item in desired]
+    present = await _locked(session, ids)
+    missing = [item for item in desired if item.values["manychat_id"] not in present]
+    made = await _insert(session, missing, source=source, now=now)
+    by_id = {target.user.manychat_id: target for target in made if target is not None}
+    if len(by_id) < len(missing):  # somebody else added them meanwhile
+        present = await _locked(session, ids)
+    targets = [
+        by_id.get(item.values["manychat_id"])
+        or _existing(present[item.values["manychat_id"]], item, now)
+        for item in desired
+    ]
+    await write(session, targets, source=source, now=now)
+    return targets
+
+
+def _existing(user: User, desired: Desired, now: datetime) -> Target:
+    values = fields.with_consent_date(desired.values, now)
+    if values.get("export_consent_given") == user.export_consent_given and (
+        "export_consent_at" not in desired.values
+    ):
+        values.pop("export_consent_at", None)
+    desired.values = values
+    return Target(user, desired)
+
+
+async def _locked(session: TenantSession, manychat_ids: Sequence[str]) -> dict[str, User]:
+    """The users with these ids; their rows stay locked, in the order of their own ids."""
+    rows = await session.scalars(
+        select(User)
+        .where(among(session, User.manychat_id, manychat_ids))
+        .order_by(User.id)
+        .with_for_update(),
+        execution_options={"populate_existing": True},
+    )
+    return {user.manychat_id: user for user in rows if user.manychat_id is not None}
+
+
+async def _insert(
+    session: TenantSession, desired: Sequence[Desired], *, source: str, now: datetime
+) -> list[Target | None]:
+    """Add users; None stands for each whose manychatId is taken."""
+    if not desired:
+        return []
+    rows = [_row(session.admin_id, item.values, source, now) for item in desired]
+    await _INSERT_USERS.run(session, rows)
+    users = await session.scalars(
+        select(User).where(among(session, User.id, [row["id"] for row in rows]))
+    )
+    by_id = {user.id: user for user in users}
+    return [
+        Target(by_id[row["id"]], item, is_new=True) if row["id"] in by_id else None
+        for row, item in zip(rows, desired, strict=True)
+    ]
+
+
+def _row(admin_id: str, values: Mapping[str, Any], source: str, now: datetime) -> dict[str, Any]:
+    values = fields.with_consent_date(values, now)
+    counted = any(values.get(name) for name in fields.COUNTERS)
+    return {
+        **_DEFAULTS,
+        **values,
+        "id": new_id("usr"),
+        "admin_id": admin_id,
+        "sequence": 1,
+        "interactions_updated_at": now if counted else None,
+        "last_synced_at": now if source == MANYCHAT else None,
+        "created_at": now,
+        "updated_at": now,
+    }
+
+
+async def list_users(
+    session: TenantSession, *, limit: int, offset: int, cursor: str | None
+) -> Page:
+    """A page of users, the newest first; `cursor` is the id of the last user seen."""
+    total = await session.scalar(select(func.count(User.id))) or 0
+    statement = select(User)
+    if cursor is not None:
+        seen = await session.scalar(select(User).where(User.id == cursor))
+        if seen is None:
+            raise InvalidInput("cursor: pass what nextCursor gave, or the id of a user.")
+        statement = statement.where(
+            tuple_(User.created_at, User.id) < tuple_(seen.created_at, seen.id)
+        )
+    rows = await session.scalars(
+        statement.order_by(User.created_at.desc(), User.id.desc()).offset(offset).limit(limit + 1)
+    )
+    users = rows.all()
+    page = users[:limit]
+    return Page(page, total, page[-1].id if len(users) > limit else None)

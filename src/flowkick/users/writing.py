@@ -1,0 +1,281 @@
+"""Writes users and emits what changed, for any number of users in a constant number of statements.
+
+The rows of the users are locked before their old values are read, so that `changes` are exact, and the
+numbers of each user's events have neither gaps nor repeats.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Final
+
+from sqlalchemy import delete, select
+
+from flowkick.core.clock import isoformat
+from flowkick.core.ids import new_id
+from flowkick.storage.bulk import BulkStatement
+from flowkick.storage.dialects import among
+from flowkick.storage.tenancy import TenantSession
+from flowkick.users import fields
+from flowkick.users.labels import FieldValue, ensure_custom_fields, ensure_tags, tag_key
+from flowkick.users.models import ContactTag, CustomField, CustomFieldValue, Tag, User
+from flowkick.users.payload import Belongings, load_belongings, payload
+from flowkick.webhooks import outbox
+from flowkick.webhooks.outbox import Draft
+from flowkick.webhooks.payloads import (
+    Change,
+    CustomFieldChange,
+    CustomFieldUpdated,
+    TagChanged,
+    TagPayload,
+    UserCreated,
+    UserPayload,
+    UserUpdated,
+)
+
+MANYCHAT: Final = "manychat_sync"
+
+
+@dataclass(slots=True)
+class Desired:
+    """What is to become of a user; whatever is not named stays as it is."""
+
+    values: Mapping[str, Any] = field(default_factory=dict)
+    tags: Sequence[str] = ()
+    """Names of tags to put on."""
+    removed_tags: Sequence[str] = ()
+    tags_are_complete: bool = False
+    """`tags` are all that ManyChat knows: others that ManyChat put on before are taken off."""
+    manychat_tag_ids: Mapping[str, str] = field(default_factory=dict)
+    custom_fields: Mapping[str, FieldValue] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Target:
+    """A user, locked or just made, and what is to become of it."""
+
+    user: User
+    desired: Desired
+    is_new: bool = False
+    changes: dict[str, Change] = field(default_factory=dict)
+    added: list[Tag] = field(default_factory=list)
+    removed: list[tuple[Tag, ContactTag]] = field(default_factory=list)
+    field_changes: list[tuple[CustomField, str | None, str | None]] = field(default_factory=list)
+
+    @property
+    def status(self) -> str:
+        """created, updated or unchanged."""
+        if self.is_new:
+            return "created"
+        changed = self.changes or self.added or self.removed or self.field_changes
+        return "updated" if changed else "unchanged"
+
+
+_INSERT_CONTACT_TAGS: Final = BulkStatement.insert(
+    ContactTag,
+    "id",
+    "admin_id",
+    "user_id",
+    "tag_id",
+    "source",
+    "applied_at",
+    on_conflict="DO NOTHING",
+)
+_UPSERT_VALUES: Final = BulkStatement.insert(
+    CustomFieldValue,
+    "id",
+    "admin_id",
+    "user_id",
+    "field_id",
+    "value",
+    "updated_at",
+    on_conflict='("userId", "fieldId") DO UPDATE SET value = excluded.value,'
+    ' "updatedAt" = excluded."updatedAt"',
+)
+
+
+async def write(
+    session: TenantSession, targets: Sequence[Target], *, source: str, now: datetime
+) -> None:
+    """Bring users to what is desired, and emit the events that tell of it, in their order."""
+    for target in targets:
+        if not target.is_new:
+            target.changes = fields.apply(target.user, target.desired.values, now)
+        if source == MANYCHAT:
+            target.user.last_synced_at = now
+    await _plan_tags(session, targets, now)
+    await _plan_custom_fields(session, targets, now)
+    changed = [target for target in targets if target.status != "unchanged"]
+    for target in changed:
+        target.user.updated_at = now
+    numbers = [_number_events(target) for target in changed]
+    await session.flush()
+    await _write_tags(session, changed, source, now)
+    await _write_custom_fields(session, changed, now)
+    belongings = await load_belongings(session, [target.user.id for target in changed])
+    drafts = [
+        draft
+        for target, first in zip(changed, numbers, strict=True)
+        for draft in _drafts(target, belongings[target.user.id], first, now)
+    ]
+    await outbox.emit(session, drafts, source=source, now=now)
+
+
+def _number_events(target: Target) -> int:
+    """Take the numbers of a user's next events; the first of them."""
+    if target.is_new:
+        return 1  # its row was made with this number taken
+    count = bool(target.changes) + len(target.added) + len(target.removed)
+    count += len(target.field_changes)
+    first = target.user.sequence + 1
+    target.user.sequence += count
+    return first
+
+
+async def _plan_tags(session: TenantSession, targets: Sequence[Target], now: datetime) -> None:
+    wanted = [
+        target
+        for target in targets
+        if target.desired.tags or target.desired.removed_tags or target.desired.tags_are_complete
+    ]
+    if not wanted:
+        return
+    names = [name for target in wanted for name in target.desired.tags]
+    ids = {key: id_ for target in wanted for key, id_ in target.desired.manychat_tag_ids.items()}
+    tags = await ensure_tags(session, names, now, ids)
+    present = await _present_tags(session, [target.user.id for target in wanted])
+    for target in wanted:
+        here = present.get(target.user.id, {})
+        keys = dict.fromkeys(tag_key(name) for name in target.desired.tags)
+        target.added = [tags[key] for key in keys if key not in here]
+        unwanted = {tag_key(name) for name in target.desired.removed_tags}
+        target.removed = [
+            (tag, link)
+            for key, (tag, link) in here.items()
+            if key in unwanted
+            or (target.desired.tags_are_complete and link.source == MANYCHAT and key not in keys)
+        ]
+
+
+async def _present_tags(
+    session: TenantSession, user_ids: Sequence[str]
+) -> dict[str, dict[str, tuple[Tag, ContactTag]]]:
+    rows = await session.execute(
+        select(ContactTag, Tag)
+        .join(Tag, ContactTag.tag_id == Tag.id)
+        .where(among(session, ContactTag.user_id, user_ids))
+    )
+    present: dict[str, dict[str, tuple[Tag, ContactTag]]] = {}
+    for link, tag in rows:
+        present.setdefault(link.user_id, {})[tag.name_key] = (tag, link)
+    return present
+
+
+async def _plan_custom_fields(
+    session: TenantSession, targets: Sequence[Target], now: datetime
+) -> None:
+    wanted = [target for target in targets if target.desired.custom_fields]
+    if not wanted:
+        return
+    names: set[str] = set()
+    definitions: dict[str, FieldValue] = {}
+    for target in wanted:
+        for name, given in target.desired.custom_fields.items():
+            names.add(name)
+            if given.value is not None:
+                definitions.setdefault(name, given)
+    known = await ensure_custom_fields(session, names, definitions, now)
+    present = await _present_values(session, [target.user.id for target in wanted])
+    for target in wanted:
+        here = present.get(target.user.id, {})
+        for name, given in target.desired.custom_fields.items():
+            custom_field = known.get(name)
+            if custom_field is None:
+                continue  # to clear a field that was never defined changes nothing
+            old = here.get(custom_field.id)
+            if old != given.value:
+                target.field_changes.append((custom_field, old, given.value))
+
+
+async def _present_values(
+    session: TenantSession, user_ids: Sequence[str]
+) -> dict[str, dict[str, str | None]]:
+    model = CustomFieldValue
+    rows = await session.execute(
+        select(model.user_id, model.field_id, model.value).where(
+            among(session, model.user_id, user_ids)
+        )
+    )
+    present: dict[str, dict[str, str | None]] = {}
+    for user_id, field_id, value in rows:
+        present.setdefault(user_id, {})[field_id] = value
+    return present
+
+
+async def _write_tags(
+    session: TenantSession, targets: Sequence[Target], source: str, now: datetime
+) -> None:
+    added = [
+        {
+            "id": new_id("ctg"),
+            "admin_id": session.admin_id,
+            "user_id": target.user.id,
+            "tag_id": tag.id,
+            "source": source,
+            "applied_at": now,
+        }
+        for target in targets
+        for tag in target.added
+    ]
+    await _INSERT_CONTACT_TAGS.run(session, added)
+    removed = [link.id for target in targets for _, link in target.removed]
+    if removed:
+        await session.execute(
+            delete(ContactTag).where(among(session, ContactTag.id, removed)),
+            execution_options={"synchronize_session": False},
+        )
+
+
+async def _write_custom_fields(
+    session: TenantSession, targets: Sequence[Target], now: datetime
+) -> None:
+    rows = [
+        {
+            "id": new_id("cfv"),
+            "admin_id": session.admin_id,
+            "user_id": target.user.id,
+            "field_id": custom_field.id,
+            "value": new,
+            "updated_at": now,
+        }
+        for target in targets
+        for custom_field, _, new in target.field_changes
+    ]
+    await _UPSERT_VALUES.run(session, rows)
+
+
+def _drafts(target: Target, belongings: Belongings, first: int, now: datetime) -> list[Draft]:
+    """The events of one user, numbered from `first`."""
+    user = payload(target.user, belongings)
+    if target.is_new:
+        told: list[tuple[str, Any]] = [("user.created", UserCreated(user))]
+    else:
+        told = _updates(target, user, now)
+    return [Draft(event, data, user.id, number) for number, (event, data) in enumerate(told, first)]
+
+
+def _updates(target: Target, user: UserPayload, now: datetime) -> list[tuple[str, Any]]:
+    told: list[tuple[str, Any]] = []
+    if target.changes:
+        told.append(("user.updated", UserUpdated(user, target.changes)))
+    for tag in target.added:
+        told.append(("tag.added", TagChanged(user, TagPayload(tag.id, tag.name, isoformat(now)))))
+    for tag, link in target.removed:
+        gone = TagPayload(tag.id, tag.name, isoformat(link.applied_at))
+        told.append(("tag.removed", TagChanged(user, gone)))
+    for custom_field, old, new in target.field_changes:
+        change = CustomFieldChange(custom_field.name, custom_field.type, old, new)
+        told.append(("customfield.updated", CustomFieldUpdated(user, change)))
+    return told
