@@ -8,7 +8,7 @@ from contextlib import AbstractAsyncContextManager
 from fastapi import APIRouter, FastAPI
 
 from flowkick import __version__
-from flowkick.api import health
+from flowkick.api import health, metrics
 from flowkick.api.errors import install_error_handlers
 from flowkick.api.openapi import describe
 from flowkick.api.requests import RequestMiddleware
@@ -39,7 +39,7 @@ def create_application(
     )
     app.state.context = context
     app.state.worker_state = worker_state
-    for router in (health.router, *routers):
+    for router in (health.router, metrics.router, *routers):
         app.include_router(router)
     install_error_handlers(app)
     app.add_middleware(RequestMiddleware)

@@ -1,0 +1,56 @@
+"""``GET /metrics``, for Prometheus."""
+
+from __future__ import annotations
+
+import time
+from typing import Final
+
+from fastapi import APIRouter, Response
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from sqlalchemy import func, select
+from sqlalchemy.exc import SQLAlchemyError
+
+from flowkick.core import metrics
+from flowkick.delivery.models import WebhookDelivery
+from flowkick.delivery.states import UNFINISHED
+from flowkick.http.context import Context, InContext
+
+router = APIRouter(tags=["health"])
+_FRESH_SECONDS: Final = 1.0
+_last_look = float("-inf")
+
+
+@router.get("/metrics", operation_id="getMetrics", response_class=Response)
+async def get_metrics(context: InContext) -> Response:
+    """Counts of this process, and how much waits in the database."""
+    global _last_look  # noqa: PLW0603  # one registry a process, one look at a time
+    if time.monotonic() - _last_look > _FRESH_SECONDS:
+        _last_look = time.monotonic()
+        try:
+            await _look(context)
+        except (SQLAlchemyError, OSError):
+            _last_look = float("-inf")  # what the process counts is told all the same
+    return Response(generate_latest(metrics.REGISTRY), media_type=CONTENT_TYPE_LATEST)
+
+
+async def _look(context: Context) -> None:
+    delivery = WebhookDelivery
+    async with context.database.system_reading() as session:
+        counts = dict(
+            (
+                await session.execute(
+                    select(delivery.status, func.count())
+                    .where(delivery.status.in_(UNFINISHED))
+                    .group_by(delivery.status)
+                )
+            ).tuples()
+        )
+        oldest = await session.scalar(
+            select(func.min(delivery.due_at)).where(
+                delivery.due_at.is_not(None), delivery.lease_id.is_(None)
+            )
+        )
+    for status in UNFINISHED:
+        metrics.QUEUE_DEPTH.labels(status.value).set(counts.get(status.value, 0))
+    waited = (context.clock() - oldest).total_seconds() if oldest else 0.0
+    metrics.OLDEST_DUE_SECONDS.set(max(waited, 0.0))

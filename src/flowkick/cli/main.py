@@ -1,0 +1,64 @@
+"""The command ``flowkick``: its commands, and how failures are told.
+
+Exit codes: 0 done, 1 failed, 2 misused.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Final
+
+import typer
+
+from flowkick import __version__
+from flowkick.cli import access, data, demo, diagnosis, serving, tools
+from flowkick.core.errors import FlowkickError
+
+app: Final = typer.Typer(
+    name="flowkick",
+    help="Contacts from chat, and a signed webhook for every change of them.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+app.command()(serving.serve)
+app.command()(serving.worker)
+app.command()(serving.migrate)
+app.command()(demo.demo)
+app.command()(data.seed)
+app.command()(tools.listen)
+app.command()(tools.trigger)
+app.command()(tools.verify)
+app.command()(diagnosis.doctor)
+app.command()(diagnosis.rekey)
+app.add_typer(access.admin, name="admin")
+app.add_typer(access.key, name="key")
+app.add_typer(access.connection, name="connection")
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def _main(
+    version: bool = typer.Option(  # noqa: ARG001  # its callback does the work
+        False, "--version", callback=_version, is_eager=True, help="Show the version."
+    ),
+) -> None:
+    pass
+
+
+def main() -> None:
+    """Run the command line; errors that a person can mend are one line."""
+    try:
+        app()
+    except FlowkickError as error:
+        typer.echo(f"flowkick: {error.sentence}", err=True)
+        sys.exit(1)
+    except OSError as error:
+        typer.echo(f"flowkick: {error}", err=True)
+        sys.exit(1)

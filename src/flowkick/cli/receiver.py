@@ -1,0 +1,118 @@
+"""A local receiver of webhooks: verifies what arrives, and shows it."""
+
+from __future__ import annotations
+
+import json
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Self
+
+from aiohttp import web
+
+from flowkick.core.clock import system_clock
+from flowkick.delivery.signing import explain_standard, verify_body
+
+_REMEMBERED = 10_000
+_MAX_BODY = 16 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """One request, and what checking it came to."""
+
+    headers: dict[str, str]
+    body: bytes
+    verified: bool
+    problem: str | None
+    repeated: bool
+
+    @property
+    def event(self) -> str:
+        """The name of the event that the request claims to be."""
+        return self.headers.get("x-webhook-event", "?")
+
+
+class Receiver:
+    """Listens on loopback; `secrets` are those of the subscriptions that send here."""
+
+    def __init__(
+        self,
+        *,
+        port: int = 0,
+        secrets: Sequence[str] = (),
+        status: int = 200,
+        on_received: Callable[[Received], None] = lambda _received: None,
+    ) -> None:
+        self.secrets = list(secrets)
+        self._port = port
+        self._status = status
+        self._on_received = on_received
+        self._seen: deque[str] = deque(maxlen=_REMEMBERED)
+        self.url = ""
+
+    async def __aenter__(self) -> Self:
+        application = web.Application(client_max_size=_MAX_BODY)
+        application.router.add_route("*", "/{path:.*}", self._handle)
+        self._runner = web.AppRunner(application, shutdown_timeout=1, access_log=None)
+        await self._runner.setup()
+        await web.TCPSite(self._runner, "127.0.0.1", self._port).start()
+        self.url = f"http://127.0.0.1:{self._runner.addresses[0][1]}/webhooks"
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self._runner.cleanup()
+
+    async def _handle(self, request: web.Request) -> web.Response:
+        headers = {name.lower(): value for name, value in request.headers.items()}
+        received = self._check(headers, await request.read())
+        self._on_received(received)
+        return web.json_response({"received": True}, status=self._status)
+
+    def _check(self, headers: dict[str, str], body: bytes) -> Received:
+        problem = explain(self.secrets, headers, body)
+        event_id = headers.get("webhook-id", "")
+        repeated = event_id in self._seen
+        self._seen.append(event_id)
+        return Received(headers, body, problem is None, problem, repeated)
+
+
+def explain(secrets: Sequence[str], headers: dict[str, str], body: bytes) -> str | None:
+    """Why a request is not to be believed; None where it is."""
+    if not secrets:
+        return "no secret is known: pass it with --secret"
+    signature = headers.get("x-webhook-signature", "")
+    if not any(verify_body(secret, body, signature) for secret in secrets):
+        return "X-Webhook-Signature does not fit"
+    return explain_standard(secrets, headers, body, system_clock())
+
+
+def render(received: Received) -> str:
+    """What arrived, for a person to read."""
+    headers = received.headers
+    mark = "✓ signature verified" if received.verified else f"✗ {received.problem}"
+    again = " (seen before: a receiver drops it)" if received.repeated else ""
+    head = f"◀ {received.event}  attempt {headers.get('x-webhook-attempt', '?')}  {mark}{again}"
+    return f"{head}\n  {headers.get('webhook-id', '?')}\n{_body(received.body)}"
+
+
+def _body(body: bytes) -> str:
+    try:
+        decoded: Any = json.loads(body)
+    except ValueError:
+        return f"  {body[:200]!r}"
+    data = decoded.get("data", decoded) if isinstance(decoded, dict) else decoded
+    user = data.get("user") if isinstance(data, dict) else None
+    if isinstance(user, dict):
+        short = ("id", "manychatId", "firstName", "lastName", "email", "tags", "customFields")
+        data = {**data, "user": {name: user[name] for name in short if name in user}}
+        if len(user) > len(short):
+            data["user"]["…"] = f"{len(user)} keys in all"
+    text = json.dumps(data, ensure_ascii=False, indent=2)
+    return "\n".join(f"  {line}" for line in text.splitlines())

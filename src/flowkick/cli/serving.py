@@ -1,0 +1,123 @@
+"""``flowkick serve``, ``worker`` and ``migrate``."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import socket
+from typing import Annotated, Any
+
+import typer
+import uvicorn
+import uvloop
+
+from flowkick.app import Process
+from flowkick.cli.common import AsJson, run, show
+from flowkick.core.errors import SettingsError
+from flowkick.core.logs import configure_logs, get_logger
+from flowkick.core.settings import load_settings
+from flowkick.storage.database import Database
+from flowkick.storage.migrate import current_revision, newest_revision, upgrade
+
+_log = get_logger(__name__)
+
+
+def serve(
+    host: Annotated[str | None, typer.Option(help="Instead of FLOWKICK_HOST.")] = None,
+    port: Annotated[int | None, typer.Option(help="Instead of FLOWKICK_PORT.")] = None,
+) -> None:
+    """Serve the API, and deliver webhooks unless FLOWKICK_WORKER is false.
+
+    Example: flowkick serve --port 8080
+    """
+    given = {"host": host, "port": port}
+    settings = load_settings(**{name: value for name, value in given.items() if value is not None})
+    configure_logs(settings)
+    listening = listen_on(settings.host, settings.port)
+    server = make_server(Process(settings))
+    _log.info("serving", host=settings.host, port=listening.getsockname()[1])
+    uvloop.run(server.serve(sockets=[listening]))
+    if not server.started:
+        raise SettingsError("The server did not start: the log above says why.")
+
+
+def make_server(process: Process) -> uvicorn.Server:
+    """The server of a process; it is started with a socket that already listens."""
+    config = uvicorn.Config(
+        process.application(),
+        http="httptools",
+        ws="none",
+        log_config=None,
+        access_log=False,
+        # Whom to trust is decided by the address that connects, never by a header.
+        proxy_headers=False,
+        server_header=False,
+        timeout_keep_alive=15,
+        timeout_graceful_shutdown=20,
+        backlog=1024,
+    )
+    return uvicorn.Server(config)
+
+
+def listen_on(host: str, port: int) -> socket.socket:
+    """A listening socket; SettingsError where the address can't be had."""
+    try:
+        family, kind, proto, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        listening = socket.socket(family, kind, proto)
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind(address)
+    except OSError as error:
+        raise SettingsError(
+            f"Can't listen on {host}:{port} ({error.strerror}): choose another with --port or"
+            " FLOWKICK_PORT."
+        ) from None
+    listening.listen(1024)
+    listening.set_inheritable(True)
+    return listening
+
+
+def worker() -> None:
+    """Deliver webhooks beside `serve`: any number of these, on any number of machines.
+
+    Needs PostgreSQL; on SQLite one process writes, and `serve` delivers by itself.
+
+    Example: FLOWKICK_DATABASE_URL=postgresql://… flowkick worker
+    """
+    settings = load_settings()
+    configure_logs(settings)
+    if settings.sqlite_path is not None:
+        raise SettingsError(
+            "SQLite has one writer, and `flowkick serve` delivers by itself: use PostgreSQL"
+            " (FLOWKICK_DATABASE_URL) for more processes."
+        )
+    uvloop.run(_work(Process(settings)))
+
+
+async def _work(process: Process) -> None:
+    stop = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    async with process.running(deliver=True):
+        _log.info("delivering")
+        await stop.wait()
+        _log.info("stopping")
+
+
+def migrate(as_json: AsJson = False) -> None:
+    """Bring the database to the newest schema; safe to run at any time.
+
+    Example: flowkick migrate
+    """
+
+    async def work() -> dict[str, Any]:
+        database = Database(load_settings())
+        try:
+            before = await current_revision(database)
+            await upgrade(database)
+        finally:
+            await database.close()
+        return {"from": before, "to": newest_revision()}
+
+    show(run(work()), as_json=as_json)
