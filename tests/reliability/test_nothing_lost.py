@@ -1,0 +1,186 @@
+"""Every recorded event reaches every subscription, whatever is killed meanwhile."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import signal
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+
+import httpx
+from sqlalchemy import select
+from sqlalchemy.exc import SQLAlchemyError
+
+from flowkick.app import Process
+from flowkick.core.settings import load_settings
+from flowkick.delivery.models import WebhookEvent
+from flowkick.storage import migrate
+from flowkick.storage.database import Database
+from tests.conftest import MASTER_KEY, new_admin
+from tests.support.endpoint import Endpoint
+from tests.support.factories import all_in, create_subscription, deliveries, emit, user_created
+from tests.support.ports import free_port
+from tests.support.postgres import Cluster
+
+EVENTS = 2000
+BATCH = 20
+PATIENT = {"retry_attempts": 10, "retry_delay": 1}
+
+
+def _environment(database_url: str, **more: str) -> dict[str, str]:
+    return {
+        **os.environ,
+        "FLOWKICK_DATABASE_URL": database_url,
+        "FLOWKICK_SECRET_KEY": MASTER_KEY,
+        "FLOWKICK_ALLOWED_TARGETS": "127.0.0.0/8",
+        "FLOWKICK_LEASE_SECONDS": "2",
+        "FLOWKICK_LOG_LEVEL": "error",
+        **more,
+    }
+
+
+async def _start(
+    command: str, environment: dict[str, str], folder: Path
+) -> asyncio.subprocess.Process:
+    return await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "flowkick", command, env=environment, cwd=folder
+    )
+
+
+async def _kill(process: asyncio.subprocess.Process) -> None:
+    with suppress(ProcessLookupError):
+        process.send_signal(signal.SIGKILL)
+    await process.wait()
+
+
+@asynccontextmanager
+async def _killed_at_random(
+    command: str, environment: dict[str, str], folder: Path, *, count: int, every: float
+) -> AsyncIterator[list[int]]:
+    """Run `count` processes; kill one of them again and again, and start another in its place."""
+    chance = random.Random(3)
+    running = [await _start(command, environment, folder) for _ in range(count)]
+    kills = [0]
+
+    async def kill_again_and_again() -> None:
+        while True:
+            await asyncio.sleep(every * chance.uniform(0.5, 1.5))
+            victim = chance.randrange(count)
+            await _kill(running[victim])
+            kills[0] += 1
+            running[victim] = await _start(command, environment, folder)
+
+    killer = asyncio.create_task(kill_again_and_again())
+    try:
+        yield kills
+    finally:
+        killer.cancel()
+        with suppress(asyncio.CancelledError):
+            await killer
+        for process in running:
+            await _kill(process)
+
+
+async def _all_delivered(database: Database) -> None:
+    async with asyncio.timeout(120):
+        while True:
+            with suppress(SQLAlchemyError, OSError):
+                rows = await deliveries(database)
+                if all_in("success")(rows):
+                    return
+            await asyncio.sleep(0.2)
+
+
+async def _recorded(database: Database) -> dict[str, bytes]:
+    async with database.system_reading() as session:
+        rows = await session.execute(select(WebhookEvent.id, WebhookEvent.body))
+        return {row.id: row.body for row in rows}
+
+
+def _assert_complete(endpoint: Endpoint, recorded: dict[str, bytes]) -> None:
+    assert {arrival.event_id for arrival in endpoint.arrivals} == set(recorded)
+    assert all(arrival.body == recorded[arrival.event_id] for arrival in endpoint.arrivals)
+
+
+async def test_workers_are_killed_and_postgresql_restarts_and_nothing_is_lost(
+    tmp_path: Path,
+) -> None:
+    with Cluster(durable=True) as cluster:
+        url = cluster.create_database("nothing_lost")
+        process = Process(load_settings(_env_file=None, database_url=url, secret_key=MASTER_KEY))
+        database = process.database
+        await migrate.upgrade(database)
+        admin_id, _ = await new_admin(database)
+        async with Endpoint() as first, Endpoint() as second:
+            for endpoint in (first, second):
+                await create_subscription(
+                    database, process.settings.key_ring, admin_id, endpoint.url, **PATIENT
+                )
+            environment = _environment(url)
+            async with _killed_at_random(
+                "worker", environment, tmp_path, count=3, every=0.8
+            ) as kills:
+                await _emit_through_restarts(database, admin_id, cluster)
+                await _all_delivered(database)
+            recorded = await _recorded(database)
+            assert len(recorded) >= EVENTS
+            assert kills[0] >= 5
+            _assert_complete(first, recorded)
+            _assert_complete(second, recorded)
+        await database.close()
+
+
+async def _emit_through_restarts(database: Database, admin_id: str, cluster: Cluster) -> None:
+    for first in range(0, EVENTS, BATCH):
+        if first == EVENTS // 2:
+            await asyncio.to_thread(cluster.restart)
+        drafts = [user_created(number) for number in range(first, first + BATCH)]
+        while True:
+            try:
+                await emit(database, admin_id, drafts)
+                break
+            except (SQLAlchemyError, OSError):
+                await asyncio.sleep(0.1)
+        await asyncio.sleep(0.04)
+
+
+async def test_the_one_process_on_sqlite_is_killed_and_nothing_is_lost(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/flowkick.db"
+    process = Process(load_settings(_env_file=None, database_url=url, secret_key=MASTER_KEY))
+    database = process.database
+    await migrate.upgrade(database)
+    admin_id, key = await new_admin(database)
+    async with Endpoint() as endpoint:
+        await create_subscription(
+            database, process.settings.key_ring, admin_id, endpoint.url, **PATIENT
+        )
+        port = free_port()
+        environment = _environment(url, FLOWKICK_PORT=str(port))
+        async with _killed_at_random("serve", environment, tmp_path, count=1, every=3) as kills:
+            await _push_through_kills(f"http://127.0.0.1:{port}", key)
+            await _all_delivered(database)
+            while kills[0] < 3:
+                await asyncio.sleep(0.1)
+        recorded = await _recorded(database)
+        assert len(recorded) == EVENTS
+        _assert_complete(endpoint, recorded)
+    await database.close()
+
+
+async def _push_through_kills(url: str, key: str) -> None:
+    headers = {"Authorization": f"Bearer {key}"}
+    async with httpx.AsyncClient(base_url=url, headers=headers, timeout=10) as http:
+        for first in range(0, EVENTS, BATCH):
+            users = [{"manychatId": str(number)} for number in range(first, first + BATCH)]
+            async with asyncio.timeout(60):
+                while True:
+                    try:
+                        answer = await http.post("/api/admin/users/batch", json={"users": users})
+                        answer.raise_for_status()
+                        break
+                    except httpx.HTTPError:
+                        await asyncio.sleep(0.1)
