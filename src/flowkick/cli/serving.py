@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import signal
 import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Annotated, Any
 
 import typer
@@ -41,6 +43,18 @@ def serve(
         raise SettingsError("The server did not start: the log above says why.")
 
 
+class GracefulServer(uvicorn.Server):
+    """A server for which a signal to stop is an ordinary end, and not a death by that signal."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Stop at SIGINT and SIGTERM; a second one ends the wait for open connections."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, self.handle_exit, number, None)
+        yield
+
+
 def make_server(process: Process) -> uvicorn.Server:
     """The server of a process; it is started with a socket that already listens."""
     config = uvicorn.Config(
@@ -56,7 +70,7 @@ def make_server(process: Process) -> uvicorn.Server:
         timeout_graceful_shutdown=20,
         backlog=1024,
     )
-    return uvicorn.Server(config)
+    return GracefulServer(config)
 
 
 def listen_on(host: str, port: int) -> socket.socket:
