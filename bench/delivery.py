@@ -1,4 +1,4 @@
-"""How many events a second one process records and delivers, against a bare loop that only posts."""
+"""How many events a second one process records and delivers, against a bare loop."""
 
 from __future__ import annotations
 
@@ -149,8 +149,7 @@ async def record_and_deliver(database_url: str, url: str, events: int) -> Throug
                 drafts = [draft(number) for number in range(first, min(first + _BATCH, events))]
                 await outbox.emit(session, drafts, source="api", now=system_clock())
         await _all_delivered(process, events)
-        measured = Throughput(events, time.perf_counter() - started, _cpu() - cpu)
-    return measured
+        return Throughput(events, time.perf_counter() - started, _cpu() - cpu)
 
 
 async def _all_delivered(process: Process, events: int) -> None:

@@ -1,12 +1,13 @@
 """Emit events from your own code, in your own transaction.
 
-For applications that keep their own tables in the same database and change users with their own SQL.
-Each function joins the transaction of the session that it is given: the event is recorded if that
-commits, and was never there if it rolls back.
+For applications that keep their own tables in the same database and change users with their own
+SQL. Each function joins the transaction of the session that it is given: the event is recorded if
+that commits, and was never there if it rolls back.
 
     async with session.begin():
         await session.execute(update(User)…)
-        await emitters.emit_user_updated(session, admin_id, user_id, {"email": {"old": …, "new": …}})
+        changes = {"email": {"old": …, "new": …}}
+        await emitters.emit_user_updated(session, admin_id, user_id, changes)
 """
 
 from __future__ import annotations
@@ -136,7 +137,7 @@ async def _emit_tag(
         return await _record(ours, user, event, data)
 
 
-async def emit_custom_field_updated(
+async def emit_custom_field_updated(  # noqa: PLR0917  # as callers write it
     session: AsyncSession,
     admin_id: str,
     user_id: str,

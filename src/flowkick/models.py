@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from flowkick.http import models as http
 from flowkick.auth import models as auth
 from flowkick.connectors import models as connectors
 from flowkick.delivery import models as delivery
+from flowkick.http import models as http
 from flowkick.storage.base import Base
 from flowkick.users import models as users
 

@@ -15,7 +15,7 @@ from flowkick.delivery.models import WebhookDelivery, WebhookSubscription
 from flowkick.storage.database import Database
 from flowkick.webhooks import outbox
 from tests.conftest import new_admin
-from tests.support.endpoint import Arrival, Endpoint
+from tests.support.endpoint import Answer, Arrival, Endpoint
 from tests.support.factories import (
     all_in,
     attempts,
@@ -45,7 +45,7 @@ async def subscribe(process: Process, admin_id: str, url: str, **values: object)
     )
 
 
-def failing_first(times: int, status: int = 500, **headers: str) -> object:
+def failing_first(times: int, status: int = 500, **headers: str) -> Answer:
     """An endpoint's answer: `status` so many times, then 200."""
     left = times
 
@@ -80,7 +80,7 @@ async def test_nothing_is_sent_for_a_change_that_rolls_back(
         try:
             async with running.database.transaction(admin_id) as session:
                 await outbox.emit(session, [user_created()], source="api", now=system_clock())
-                raise ConnectionAbortedError
+                raise ConnectionAbortedError  # noqa: TRY301
         except ConnectionAbortedError:
             pass
         await emit(running.database, admin_id, [user_created(2)])

@@ -32,7 +32,7 @@ async def running_server(process: Process) -> AsyncIterator[str]:
         process.application(), host="127.0.0.1", port=0, log_config=None, proxy_headers=False
     )
     server = uvicorn.Server(config)
-    task = asyncio.create_task(server._serve())  # without uvicorn's own signal handlers
+    task = asyncio.create_task(server._serve())  # noqa: SLF001  # without its signal handlers
     try:
         while not server.started:
             if task.done():

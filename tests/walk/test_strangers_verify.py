@@ -14,9 +14,9 @@ import pytest_asyncio
 from standardwebhooks import Webhook, WebhookVerificationError
 
 from flowkick.delivery.signing import new_secret, signed_headers, signing_secret
-from tests.support.server import Api
 from tests.support import lacking
 from tests.support.endpoint import Endpoint
+from tests.support.server import Api
 
 SECRET = new_secret()
 BODY = '{"event":"user.created","data":{"user":{"firstName":"Zoë 🎉"}}}'.encode()

@@ -69,7 +69,7 @@ async def _invalid(_request: Request, error: Exception) -> Response:
 
 
 def _field(location: Sequence[Any]) -> str:
-    """Where the problem is, as the caller wrote it: ``users.0.email``, or ``body`` for all of it."""
+    """Where the problem is, as the caller wrote it: ``users.0.email``, or ``body``."""
     inside = [str(part) for part in location[1:]]
     return ".".join(inside) if inside else str(location[0])
 

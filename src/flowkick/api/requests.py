@@ -1,4 +1,4 @@
-"""The outermost layer of every request: its id, its log line, and the net for what nobody caught."""
+"""The outermost layer of every request: its id, its log line, the net for what nobody caught."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _GIVEN_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 
 
 class RequestMiddleware:
-    """Gives each request an id (the caller's own where it is a plain token), and logs how it went."""
+    """Gives each request an id, the caller's own where it is a plain token, and logs it."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app

@@ -44,7 +44,7 @@ def _bearer(authorization: str) -> str:
 
 
 def _vouched_for(request: HTTPConnection, settings: Settings) -> bool:
-    """Whether the peer may name an admin without a key: the peer itself, never a forwarded address."""
+    """Whether the peer may name an admin without a key: never a forwarded address."""
     if not settings.trust_admin_header or request.client is None:
         return False
     try:

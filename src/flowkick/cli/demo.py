@@ -115,7 +115,7 @@ async def _serving(process: Process, listening: Any, stop: asyncio.Event) -> Asy
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
     try:
-        while not server.started and not task.done():
+        while not server.started and not task.done():  # noqa: ASYNC110  # it has no event
             await asyncio.sleep(0.01)
         yield
     finally:

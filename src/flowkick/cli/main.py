@@ -45,7 +45,7 @@ def _version(wanted: bool) -> None:
 
 @app.callback()
 def _main(
-    version: bool = typer.Option(  # noqa: ARG001  # its callback does the work
+    version: bool = typer.Option(  # its callback does the work
         False, "--version", callback=_version, is_eager=True, help="Show the version."
     ),
 ) -> None:

@@ -110,7 +110,7 @@ def verify(
             None
             if verify_body(secret, body, signature)
             else (
-                "The signature does not fit this body and secret: hash the raw bytes as they arrived."
+                "The signature does not fit this body and secret: hash the raw bytes that arrived."
             )
         )
     else:

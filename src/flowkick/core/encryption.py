@@ -79,7 +79,7 @@ class KeyRing:
 
 
 def _derive(master: str) -> _Key:
-    """An AES key from a master key of any form (HKDF, RFC 5869), and a name that reveals nothing."""
+    """An AES key from a master key of any form (HKDF, RFC 5869), and a name that tells nothing."""
     raw = HKDF(hashes.SHA256(), length=32, salt=None, info=b"flowkick encryption").derive(
         master.encode()
     )

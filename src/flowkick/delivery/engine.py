@@ -2,8 +2,8 @@
 
     database ──claim──▶ inbox ──send──▶ outcomes ──record──▶ database
 
-Three kinds of tasks, each with one duty: one claimer, `concurrency` senders, one recorder. The database
-is the truth: what is lost on the way is a lease that ends.
+Three kinds of tasks, each with one duty: one claimer, `concurrency` senders, one recorder. The
+database is the truth: what is lost on the way is a lease that ends.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ class Engine:
         *,
         concurrency: int,
         lease_seconds: float,
-        jitter: Callable[[], float] = lambda: random.uniform(-1, 1),
+        jitter: Callable[[], float] = lambda: random.uniform(-1, 1),  # noqa: S311
     ) -> None:
         self.database = database
         self.lease_id = new_id("wrk")
@@ -296,7 +296,7 @@ class Engine:
         """Wait until what is in flight has ended, for a while."""
         with suppress(TimeoutError):
             async with asyncio.timeout(GRACE_SECONDS):
-                while self._in_flight:
+                while self._in_flight:  # noqa: ASYNC110  # rare, short, at the end
                     await asyncio.sleep(_SHORTEST_SLEEP)
 
     async def _lease_back(self, ids: list[int]) -> None:

@@ -63,8 +63,8 @@ class WebhookEvent(AdminLog, Base):
 class WebhookDelivery(AdminLog, Base):
     """One event on its way to one subscription.
 
-    `attempt` counts the attempts recorded so far. `due_at` is when the engine looks at it next, null
-    where it never will: while it is leased (`lease_id`), that is when the lease ends.
+    `attempt` counts the attempts recorded so far. `due_at` is when the engine looks at it next,
+    null where it never will: while it is leased (`lease_id`), that is when the lease ends.
     """
 
     __tablename__ = "WebhookDelivery"

@@ -1,8 +1,8 @@
 """The two ends of the engine in the database: claim what is due, record what came of it.
 
-A claim leases deliveries: nobody else takes them before the lease ends, and a process that dies loses
-nothing but the time until then. What is recorded is guarded by the lease: whoever lost it changes
-nothing. An attempt counts when it is recorded, so a killed process burns no retry.
+A claim leases deliveries: nobody else takes them before the lease ends, and a process that dies
+loses nothing but the time until then. What is recorded is guarded by the lease: whoever lost it
+changes nothing. An attempt counts when it is recorded, so a killed process burns no retry.
 """
 
 from __future__ import annotations
@@ -309,7 +309,7 @@ async def _write_counters(session: TenantSession, tallies: Iterable[_Tally]) -> 
 
 
 async def hold_waiting(session: TenantSession, subscription_id: str) -> int:
-    """Hold what waits for a subscription; what is in flight is held when its outcome is recorded."""
+    """Hold what waits for a subscription; what is in flight is held when it is recorded."""
     result: Any = await session.execute(
         update(WebhookDelivery)
         .where(

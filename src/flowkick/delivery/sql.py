@@ -1,4 +1,4 @@
-"""The SQL of the delivery engine where the two databases differ, side by side, each run per batch."""
+"""The SQL of the delivery engine where the two databases differ, side by side."""
 
 from __future__ import annotations
 

@@ -32,17 +32,19 @@ FINAL: Final = (DeliveryState.SUCCESS, DeliveryState.FAILED)
 UNFINISHED: Final = (*WAITING, DeliveryState.HELD)
 """States that end when the subscription is deleted."""
 
+_FAILED: Final = "no retry is left, the endpoint is gone, or the subscription was deleted"
+
 TRANSITIONS: Final[Mapping[DeliveryState, Mapping[DeliveryState, str]]] = {
     DeliveryState.PENDING: {
         DeliveryState.SUCCESS: "the first attempt got a 2xx",
         DeliveryState.RETRYING: "the first attempt failed and retries are left",
-        DeliveryState.FAILED: "no retry is left, the endpoint is gone, or the subscription was deleted",
+        DeliveryState.FAILED: _FAILED,
         DeliveryState.HELD: "the subscription was deactivated",
     },
     DeliveryState.RETRYING: {
         DeliveryState.SUCCESS: "a retry got a 2xx",
         DeliveryState.RETRYING: "a retry failed and more are left",
-        DeliveryState.FAILED: "no retry is left, the endpoint is gone, or the subscription was deleted",
+        DeliveryState.FAILED: _FAILED,
         DeliveryState.HELD: "the subscription was deactivated",
     },
     DeliveryState.HELD: {

@@ -1,7 +1,7 @@
 """Idempotency keys: a POST repeated under the same key is done once and answered alike.
 
-The record is a row of the change's own transaction: two requests at once meet at its primary key, and
-the later one waits for the earlier one's commit.
+The record is a row of the change's own transaction: two requests at once meet at its primary key,
+and the later one waits for the earlier one's commit.
 """
 
 from __future__ import annotations

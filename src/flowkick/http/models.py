@@ -13,8 +13,8 @@ from flowkick.storage.base import AdminScoped, Base
 class IdempotencyKey(AdminScoped, Base):
     """What a request with an `Idempotency-Key` asked, and what it was answered.
 
-    The row is written in the transaction of the change itself. The answer is encrypted, since it may
-    carry a secret that is shown once.
+    The row is written in the transaction of the change itself. The answer is encrypted, since it
+    may carry a secret that is shown once.
     """
 
     __tablename__ = "IdempotencyKey"

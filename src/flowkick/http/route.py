@@ -3,8 +3,8 @@
     authenticate ── read the body within its limit ── open one transaction ── run the route
         └── keep the answer under its Idempotency-Key ── commit ── answer
 
-The body is read before the transaction opens, so that a slow client holds no lock; the commit is made
-before the answer is sent, so that an answer never tells of what was not kept.
+The body is read before the transaction opens, so that a slow client holds no lock; the commit is
+made before the answer is sent, so that an answer never tells of what was not kept.
 """
 
 from __future__ import annotations
@@ -92,7 +92,8 @@ class ApiRoute(APIRoute):
             request.state.principal = principal = await rules.authenticator(request, context)
             principal.require(rules.scope or _usual_scope(request.method))
             _check_target(request, None if rules.any_query else known)
-            request._body = body = await _read_body(request, rules.max_body)  # noqa: SLF001  # Starlette's own cache of a read body
+            body = await _read_body(request, rules.max_body)
+            request._body = body  # noqa: SLF001  # where Starlette keeps a body that was read
             if takes_body and body:
                 _check_media_type(request)
             if not rules.transaction:

@@ -102,7 +102,7 @@ def _postgres_engine(url: URL) -> AsyncEngine:
         max_overflow=0,
         pool_timeout=30,
         pool_pre_ping=True,
-        hide_parameters=True,  # parameters are people's data and secrets: never in an error or a log
+        hide_parameters=True,  # people's data and secrets: never in an error or a log
         connect_args={"timeout": 10, "server_settings": {"application_name": "flowkick"}},
     )
 

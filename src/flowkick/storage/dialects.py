@@ -29,7 +29,7 @@ def insert_or_ignore(session: AsyncSession, model: type[Any]) -> Any:
 
 
 def among(session: AsyncSession, column: Any, values: Sequence[Any]) -> ColumnElement[bool]:
-    """`column` is one of `values`: one parameter, so that any number shares one prepared statement."""
+    """`column` is one of `values`: one parameter, however many they are."""
     if is_sqlite(session):
         # unique=True: a statement may hold several lists
         listed = bindparam("listed", json.dumps(list(values)), type_=Text, unique=True)

@@ -1,9 +1,10 @@
 """The one mechanism that scopes every query to its admin.
 
-A `TenantSession` belongs to one admin. Each statement on mapped classes gets ``adminId = …`` added for
-every `AdminScoped` class in it, joins, sub-queries and loads of relationships included; new rows get
-the admin's id, and rows of another admin cannot be written. A statement that the mechanism can't see
-into is refused unless it says ``execution_options(scoped_by_hand=True)``, which is easy to search for.
+A `TenantSession` belongs to one admin. Each statement on mapped classes gets ``adminId = …`` added
+for every `AdminScoped` class in it, joins, sub-queries and loads of relationships included; new
+rows get the admin's id, and rows of another admin cannot be written. A statement that the
+mechanism can't see into is refused unless it says ``execution_options(scoped_by_hand=True)``,
+which is easy to search for.
 
 The delivery engine, authentication and maintenance serve all admins: their sessions are made with
 `SYSTEM`, by methods of the database that carry "system" in their names.
@@ -22,7 +23,7 @@ from flowkick.storage.base import AdminScoped
 SYSTEM: Final = None
 _ADMIN: Final = "admin_id"
 QUEUED: Final = "deliveries_queued"
-"""Set in ``session.info`` by a transaction that queued deliveries, so that its commit wakes the engine."""
+"""Set in ``session.info`` by a transaction that queued deliveries: its commit wakes the engine."""
 
 RECORDED: Final = "events_recorded"
 """Set in ``session.info``: how many events of each name the transaction recorded."""

@@ -22,7 +22,7 @@ async def listen(database: Database, wake: Callable[[], None]) -> None:
     """
     if database.is_sqlite:
         return
-    import asyncpg  # only PostgreSQL needs it
+    import asyncpg  # noqa: PLC0415  # only PostgreSQL needs it
 
     url = database.url.set(drivername="postgresql").render_as_string(hide_password=False)
     while True:

@@ -1,4 +1,4 @@
-"""Batches of users: each item is taken or refused by itself, with work per batch and not per item."""
+"""Batches of users: each item is taken or refused by itself, in work per batch."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ async def upsert_batch(
 
 
 def _waves(items: Sequence[tuple[int, Desired]]) -> list[list[tuple[int, Desired]]]:
-    """The items in groups in which each user occurs once; one who occurs twice is in two of them."""
+    """The items in groups in which each user occurs once; twice is in two."""
     waves: list[list[tuple[int, Desired]]] = []
     seen: dict[str, int] = {}
     for index, item in items:

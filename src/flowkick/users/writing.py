@@ -1,7 +1,7 @@
 """Writes users and emits what changed, for any number of users in a constant number of statements.
 
-The rows of the users are locked before their old values are read, so that `changes` are exact, and the
-numbers of each user's events have neither gaps nor repeats.
+The rows of the users are locked before their old values are read, so that `changes` are exact, and
+the numbers of each user's events have neither gaps nor repeats.
 """
 
 from __future__ import annotations
@@ -270,8 +270,10 @@ def _updates(target: Target, user: UserPayload, now: datetime) -> list[tuple[str
     told: list[tuple[str, Any]] = []
     if target.changes:
         told.append(("user.updated", UserUpdated(user, target.changes)))
-    for tag in target.added:
-        told.append(("tag.added", TagChanged(user, TagPayload(tag.id, tag.name, isoformat(now)))))
+    told += [
+        ("tag.added", TagChanged(user, TagPayload(tag.id, tag.name, isoformat(now))))
+        for tag in target.added
+    ]
     for tag, link in target.removed:
         gone = TagPayload(tag.id, tag.name, isoformat(link.applied_at))
         told.append(("tag.removed", TagChanged(user, gone)))

@@ -1,4 +1,4 @@
-"""The catalogue of events: each is declared here, once. Schemas, examples and docs derive from it."""
+"""The catalogue of events: each is declared here, once. Schemas and examples derive from it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The transactional outbox: events and their deliveries are rows of the change's own transaction."""
+"""The transactional outbox: events and deliveries are rows of the change's transaction."""
 
 from __future__ import annotations
 
@@ -42,8 +42,8 @@ async def emit(
 ) -> list[str]:
     """Record events, in order, and queue their deliveries; returns the events' ids.
 
-    Every subscription of the session's admin that matches gets a delivery: due now where it is active,
-    held where it is not. Joins the caller's transaction; its commit wakes the engine.
+    Every subscription of the session's admin that matches gets a delivery: due now where it is
+    active, held where it is not. Joins the caller's transaction; its commit wakes the engine.
     """
     if not drafts:
         return []

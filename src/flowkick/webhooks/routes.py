@@ -147,7 +147,7 @@ async def rotate_webhook_secret(
     operation_id="listDeliveries",
     response_model=schemas.DeliveriesAnswer,
 )
-async def list_webhook_deliveries(  # noqa: PLR0913  # each is a query parameter
+async def list_webhook_deliveries(  # noqa: PLR0917  # each is a query parameter  # each is a query parameter
     webhook_id: WebhookId,
     session: InSession,
     status: DeliveryState | None = None,

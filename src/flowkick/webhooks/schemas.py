@@ -67,7 +67,7 @@ class WebhookPatch(_WebhookFields):
 
     name: Name = ""
     url: Url = ""
-    events: Events = []
+    events: Events = Field([], validate_default=False)
     description: Description | None = None
     retry_attempts: RetryAttempts = 0
     retry_delay: RetryDelay = 0

@@ -6,6 +6,7 @@ import asyncio
 import fcntl
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
+from pathlib import Path
 from typing import Final
 
 from flowkick.core.errors import SettingsError
@@ -56,7 +57,7 @@ class Worker:
             self.state = "ok"
             try:
                 await self._engine.run()
-            except Exception as error:  # the edge: an engine that fails is replaced, and said so
+            except Exception as error:  # noqa: BLE001  # the edge: a failed engine is replaced
                 self.state = "failed: the engine stopped and is being restarted"
                 _log.error("engine_failed", exc_info=error)
                 await asyncio.sleep(_RESTART_SECONDS)
@@ -69,7 +70,7 @@ def _only_one(database: Database) -> Iterator[None]:
     if not database.is_sqlite or path is None:
         yield
         return
-    with open(f"{path}.lock", "w") as file:
+    with Path(f"{path}.lock").open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
