@@ -7,7 +7,7 @@ it managed to send and which requests reached it, so that tests can bound what t
 import asyncio
 import gzip
 import ssl
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Self
@@ -381,3 +381,16 @@ async def _switch(connection: Connection, _: Received) -> None:
         b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: upgrade\r\n\r\n"
     )
     await connection.forever(BLOCK)
+
+
+class Names:
+    """A name server of the test's own, which gives each answer once and then the last one."""
+
+    def __init__(self, *answers: Sequence[str] | OSError) -> None:
+        self.answers = list(answers)
+
+    async def __call__(self, _host: str, _port: int) -> Sequence[str]:
+        answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+        if isinstance(answer, OSError):
+            raise answer
+        return answer
