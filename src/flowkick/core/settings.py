@@ -54,12 +54,6 @@ class Settings(BaseSettings):
     lease_seconds: float = Field(
         30.0, ge=1, le=3600, description="How long a claimed delivery stays with a silent worker."
     )
-    retention_days: int = Field(
-        90, ge=1, description="Events, deliveries and attempts older than this are removed."
-    )
-    body_retention_days: int = Field(
-        30, ge=1, description="Payload and response bodies older than this are removed."
-    )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="The least severe log lines that are written."
     )
