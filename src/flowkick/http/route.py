@@ -30,6 +30,7 @@ MIB: Final = 1024 * 1024
 MAX_BODY: Final = MIB
 MAX_BATCH_BODY: Final = 16 * MIB
 _BODY_SECONDS: Final = 60
+_DISCARDED: Final = 64 * MIB
 _SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 _POLICY: Final = "__flowkick_policy__"
 
@@ -144,18 +145,24 @@ def _check_target(request: Request, known: set[str] | None) -> None:
 
 
 async def _read_body(request: Request, limit: int) -> bytes:
-    announced = request.headers.get("content-length", "")
-    if announced.isdigit() and int(announced) > limit:
-        raise _too_large(limit)
+    """The whole body; what is too large is read on for a while, so that the answer is seen.
+
+    A connection that is closed with unread data is reset, and the client never gets to read why.
+    """
     body = bytearray()
+    size = 0
     try:
         async with asyncio.timeout(_BODY_SECONDS):
             async for chunk in request.stream():
-                body += chunk
-                if len(body) > limit:
-                    raise _too_large(limit)
+                size += len(chunk)
+                if size <= limit:
+                    body += chunk
+                elif size > limit + _DISCARDED:
+                    break
     except TimeoutError:
         raise InvalidInput(f"The body did not arrive within {_BODY_SECONDS} seconds.") from None
+    if size > limit:
+        raise _too_large(limit)
     return bytes(body)
 
 

@@ -1,0 +1,102 @@
+"""Every failure has one shape, and a sentence that says what to do."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.support.server import Api
+
+JSON = {"Content-Type": "application/json"}
+CASES: list[tuple[str, str, dict[str, Any], int, str]] = [
+    ("GET", "/nothing", {}, 404, "not_found"),
+    ("PUT", "/api/admin/users", {}, 405, "method_not_allowed"),
+    ("GET", "/api/admin/users?limt=1", {}, 400, "invalid_input"),
+    ("GET", "/api/admin/users?limit=0", {}, 400, "invalid_input"),
+    ("GET", "/api/admin/users?limit=x", {}, 400, "invalid_input"),
+    ("GET", "/api/admin/users?cursor=usr_unknown", {}, 400, "invalid_input"),
+    ("GET", "/api/admin/users/usr_%00", {}, 400, "invalid_input"),
+    ("GET", "/api/admin/users/usr_unknown", {}, 404, "not_found"),
+    ("GET", "/api/admin/deliveries/99999999999999999999", {}, 404, "not_found"),
+    ("GET", "/api/admin/deliveries/-1", {}, 404, "not_found"),
+    ("POST", "/api/admin/users", {"content": b"{", "headers": JSON}, 400, "invalid_input"),
+    ("POST", "/api/admin/users", {"content": b"\xff", "headers": JSON}, 400, "invalid_input"),
+    ("POST", "/api/admin/users", {"content": b"[" * 9999, "headers": JSON}, 400, "invalid_input"),
+    ("POST", "/api/admin/users", {"json": []}, 400, "invalid_input"),
+    ("POST", "/api/admin/users", {"json": {"firstname": "x"}}, 400, "invalid_input"),
+    ("POST", "/api/admin/users", {"json": {"first_name": "x"}}, 400, "invalid_input"),
+    ("POST", "/api/admin/users", {"json": {"firstName": "a\x00b"}}, 400, "invalid_input"),
+    ("POST", "/api/admin/users", {"json": {"firstName": 5}}, 400, "invalid_input"),
+    ("POST", "/api/admin/users", {"json": {"id": "usr_mine"}}, 400, "invalid_input"),
+    ("POST", "/api/admin/users", {"data": {"firstName": "x"}}, 415, "unsupported_media_type"),
+    ("POST", "/api/admin/users", {"content": b"{}"}, 415, "unsupported_media_type"),
+]
+
+
+@pytest.mark.parametrize(("method", "path", "request_", "status", "code"), CASES)
+async def test_failures_have_one_shape(
+    api: Api, method: str, path: str, request_: dict[str, Any], status: int, code: str
+) -> None:
+    answer = await api.http.request(method, path, **request_)
+    body = answer.json()
+    assert (answer.status_code, body["code"]) == (status, code)
+    assert list(body) == ["success", "error", "code", "details"]
+    assert body["success"] is False
+    assert len(body["error"]) > 10
+    assert answer.headers["x-request-id"].startswith("req_")
+
+
+async def test_what_is_unknown_is_named(api: Api) -> None:
+    answer = await api.http.post("/api/admin/users", json={"firstname": "x"})
+    assert answer.json()["details"] == [{"field": "firstname", "problem": "unknown field"}]
+    answer = await api.http.get("/api/admin/users?limt=1")
+    assert answer.json()["details"][0]["field"] == "limt"
+
+
+async def test_a_request_id_of_the_callers_own_comes_back(api: Api) -> None:
+    answer = await api.http.get("/healthz", headers={"X-Request-ID": "trace-1.a"})
+    assert answer.headers["x-request-id"] == "trace-1.a"
+    answer = await api.http.get("/healthz", headers={"X-Request-ID": "no spaces"})
+    assert answer.headers["x-request-id"].startswith("req_")
+
+
+async def _chunks(size: int) -> AsyncIterator[bytes]:
+    for _ in range(size // 65_536):
+        yield b" " * 65_536
+
+
+@pytest.mark.parametrize(("path", "limit"), [("users", 1), ("users/batch", 16)])
+async def test_bodies_have_a_limit_whether_announced_or_not(
+    api: Api, path: str, limit: int
+) -> None:
+    size = limit * 1024 * 1024 + 65_536
+    for content in (b" " * size, _chunks(size)):
+        try:
+            answer = await api.http.post(f"/api/admin/{path}", content=content, headers=JSON)
+        except httpx.WriteError:
+            continue  # the server hung up on us before we had sent it all
+        assert (answer.status_code, answer.json()["code"]) == (413, "too_large")
+
+
+async def test_a_post_under_an_idempotency_key_is_done_once(api: Api) -> None:
+    body, headers = {"firstName": "Ada"}, {"Idempotency-Key": "key-1"}
+    first = await api.http.post("/api/admin/users", json=body, headers=headers)
+    again = await api.http.post("/api/admin/users", json=body, headers=headers)
+    assert (first.status_code, again.status_code) == (201, 201)
+    assert again.json() == first.json()
+    assert again.headers["idempotency-replayed"] == "true"
+    other = await api.http.post("/api/admin/users", json={"firstName": "B"}, headers=headers)
+    assert (other.status_code, other.json()["code"]) == (409, "idempotency_key_reused")
+    users = (await api.http.get("/api/admin/users")).json()
+    assert users["pagination"]["total"] == 1
+
+
+async def test_a_refused_post_leaves_its_idempotency_key_free(api: Api) -> None:
+    headers = {"Idempotency-Key": "key-2"}
+    refused = await api.http.post("/api/admin/users", json={"email": "x"}, headers=headers)
+    assert refused.status_code == 400
+    taken = await api.http.post("/api/admin/users", json={"email": "x@y.z"}, headers=headers)
+    assert taken.status_code == 201
