@@ -23,6 +23,7 @@ from flowkick.webhooks import outbox, payloads, samples
 from flowkick.webhooks.outbox import Draft
 
 CONCURRENCY = 100
+KEY = "0123456789abcdef" * 2
 _BATCH = 500
 
 
@@ -131,7 +132,7 @@ def open_process(database_url: str) -> Process:
     settings = load_settings(
         _env_file=None,
         database_url=database_url,
-        secret_key="0123456789abcdef" * 2,
+        secret_key=KEY,
         allowed_targets="127.0.0.0/8",
         concurrency=CONCURRENCY,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -33,9 +34,15 @@ _BY_STATUS: Mapping[int, type[FlowkickError]] = {
 _DATABASE_AWAY = (OperationalError, InterfaceError, PoolTimeoutError, OSError)
 
 
+class _ErrorResponse(JSONResponse):
+    def render(self, content: Any) -> bytes:
+        # A sentence may quote what was sent, and JSON can spell characters that UTF-8 lacks.
+        return json.dumps(content, ensure_ascii=False).encode("utf-8", "replace")
+
+
 def answer(error: FlowkickError) -> Response:
     """The response that tells of `error`."""
-    return JSONResponse(
+    return _ErrorResponse(
         error_body(error.code, error.sentence, error.details), error.status, headers=error.headers
     )
 

@@ -36,15 +36,12 @@ async def get_metrics(context: InContext) -> Response:
 async def _look(context: Context) -> None:
     delivery = WebhookDelivery
     async with context.database.system_reading() as session:
-        counts = dict(
-            (
-                await session.execute(
-                    select(delivery.status, func.count())
-                    .where(delivery.status.in_(UNFINISHED))
-                    .group_by(delivery.status)
-                )
-            ).tuples()
+        rows = await session.execute(
+            select(delivery.status, func.count())
+            .where(delivery.status.in_(UNFINISHED))
+            .group_by(delivery.status)
         )
+        counts = {row[0]: row[1] for row in rows}
         oldest = await session.scalar(
             select(func.min(delivery.due_at)).where(
                 delivery.due_at.is_not(None), delivery.lease_id.is_(None)

@@ -5,11 +5,10 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Body, Path
-from pydantic import StringConstraints
 
 from flowkick.connectors import service
 from flowkick.connectors.manychat import read_contact
-from flowkick.core.schemas import ApiInput, ApiModel, Success, Text, Timestamp
+from flowkick.core.schemas import ApiInput, ApiModel, Name, Success, Timestamp
 from flowkick.http.context import InContext, InSession
 from flowkick.http.route import ApiRoute, policy
 from flowkick.users.service import upsert_users
@@ -18,7 +17,6 @@ from flowkick.users.writing import MANYCHAT
 router = APIRouter(prefix="/api", tags=["connections"], route_class=ApiRoute)
 
 ConnectionId = Annotated[str, Path(alias="id", max_length=100)]
-Name = Annotated[Text, StringConstraints(strip_whitespace=True, min_length=1, max_length=255)]
 
 
 class ConnectionInput(ApiInput):

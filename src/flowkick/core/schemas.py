@@ -2,25 +2,46 @@
 
 from __future__ import annotations
 
+import re
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 from fastapi import Query
-from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer, WithJsonSchema
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    PlainSerializer,
+    StringConstraints,
+    WithJsonSchema,
+)
 from pydantic.alias_generators import to_camel
 
 from flowkick.core.clock import isoformat, parse_iso
 
+_SURROGATES: Final = re.compile("[\ud800-\udfff]")
 
-def _without_nul(value: Any) -> Any:
+
+def _storable(value: Any) -> Any:
     # PostgreSQL's text can't hold U+0000; SQLite's can, but tools stop reading at it.
+    # JSON can spell half a surrogate pair; neither UTF-8 nor a database can hold one.
     if isinstance(value, str) and "\x00" in value:
         raise ValueError("must not contain the character U+0000")
+    if isinstance(value, str) and _SURROGATES.search(value):
+        raise ValueError("must not contain half of a surrogate pair")
     return value
 
 
-Text = Annotated[str, BeforeValidator(_without_nul)]
+Text = Annotated[str, BeforeValidator(_storable)]
 """A string that both databases can hold."""
+
+Name = Annotated[
+    str,
+    # On `Text`, the length would be taken before the strip, and blanks alone be a name.
+    StringConstraints(min_length=1, max_length=255, strip_whitespace=True),
+    BeforeValidator(_storable),
+]
+"""What something is called: 1 to 255 characters, without spaces at its ends."""
 
 Timestamp = Annotated[
     datetime,
@@ -68,7 +89,7 @@ def _parse_instant(value: Any) -> Any:
         return value
     try:
         return parse_iso(value)
-    except ValueError:
+    except (ValueError, OverflowError):  # the latter where taking off the zone leaves the years
         raise ValueError(
             "must be an ISO 8601 date or date-time, such as 2025-01-31 or 2025-11-06T10:30:00Z"
         ) from None

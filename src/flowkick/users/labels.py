@@ -56,7 +56,9 @@ async def ensure_tags(
     manychat_ids: Mapping[str, str] | None = None,
 ) -> dict[str, Tag]:
     """The tags of these names, by their keys; missing ones are made."""
-    wanted = {tag_key(name): check_name(name, "tag") for name in names}
+    wanted: dict[str, str] = {}
+    for name in names:
+        wanted.setdefault(tag_key(name), check_name(name, "tag"))  # the first spelling stays
     if not wanted:
         return {}
     found = await find_tags(session, wanted.values())

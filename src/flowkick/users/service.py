@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import func, select, tuple_
+from sqlalchemy import and_, func, or_, select
+from sqlalchemy.exc import IntegrityError
 
 from flowkick.core.errors import Conflict, InvalidInput, NotFound
 from flowkick.core.ids import new_id
@@ -55,11 +56,7 @@ async def create_user(
     manychat_id = desired.values.get("manychat_id")
     (target,) = await _insert(session, [desired], source=source, now=now)
     if target is None:
-        taken = await session.scalar(select(User.id).where(User.manychat_id == manychat_id))
-        raise Conflict(
-            f"The user {taken} has this manychatId already: change that one instead.",
-            details=[{"field": "manychatId", "userId": taken}],
-        )
+        raise await _taken(session, manychat_id)
     await write(session, [target], source=source, now=now)
     return target.user
 
@@ -70,13 +67,22 @@ async def change_user(
     """Change a user; nothing is emitted where nothing differs."""
     user = await find_user(session, user_id, lock=True)
     manychat_id = desired.values.get("manychat_id")
-    if manychat_id is not None and manychat_id != user.manychat_id:
-        taken = await session.scalar(select(User.id).where(User.manychat_id == manychat_id))
-        if taken is not None:
-            raise Conflict(f"The user {taken} has this manychatId already.")
     target = _existing(user, desired, now)
-    await write(session, [target], source=source, now=now)
+    try:
+        async with session.begin_nested():  # so that the transaction outlives a refused id
+            await write(session, [target], source=source, now=now)
+    except IntegrityError:
+        raise await _taken(session, manychat_id) from None
     return target
+
+
+async def _taken(session: TenantSession, manychat_id: str | None) -> Conflict:
+    """The error that names the user who has this manychatId."""
+    taken = await session.scalar(select(User.id).where(User.manychat_id == manychat_id))
+    return Conflict(
+        f"The user {taken} has this manychatId already: change that one instead.",
+        details=[{"field": "manychatId", "userId": taken}],
+    )
 
 
 async def delete_user(session: TenantSession, user_id: str, *, source: str, now: datetime) -> User:
@@ -97,6 +103,7 @@ async def upsert_users(
     ids = [item.values["manychat_id"] for item in desired]
     present = await _locked(session, ids)
     missing = [item for item in desired if item.values["manychat_id"] not in present]
+    missing.sort(key=lambda item: item.values["manychat_id"])  # as all do, so that none deadlock
     made = await _insert(session, missing, source=source, now=now)
     by_id = {target.user.manychat_id: target for target in made if target is not None}
     if len(by_id) < len(missing):  # somebody else added them meanwhile
@@ -176,8 +183,12 @@ async def list_users(
         seen = await session.scalar(select(User).where(User.id == cursor))
         if seen is None:
             raise InvalidInput("cursor: pass what nextCursor gave, or the id of a user.")
+        # Spelt out: in a comparison of tuples, SQLite would get the moment in another format.
         statement = statement.where(
-            tuple_(User.created_at, User.id) < tuple_(seen.created_at, seen.id)
+            or_(
+                User.created_at < seen.created_at,
+                and_(User.created_at == seen.created_at, User.id < seen.id),
+            )
         )
     rows = await session.scalars(
         statement.order_by(User.created_at.desc(), User.id.desc()).offset(offset).limit(limit + 1)

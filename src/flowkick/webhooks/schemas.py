@@ -6,13 +6,12 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, StringConstraints, field_validator, model_validator
 
-from flowkick.core.schemas import ApiInput, ApiModel, Success, Text, Timestamp
+from flowkick.core.schemas import ApiInput, ApiModel, Name, Success, Text, Timestamp
 from flowkick.delivery.signing import check_extra_headers
 from flowkick.webhooks.catalogue import check_patterns
 
 MASK = "••••"
 
-Name = Annotated[Text, StringConstraints(min_length=1, max_length=255, strip_whitespace=True)]
 Url = Annotated[Text, StringConstraints(min_length=1, max_length=2048)]
 Description = Annotated[Text, StringConstraints(max_length=10_000)]
 Events = Annotated[
@@ -36,6 +35,13 @@ class _WebhookFields(ApiInput):
     @classmethod
     def _known_events(cls, events: list[str] | None) -> list[str] | None:
         return None if events is None else check_patterns(events)
+
+    @field_validator("rate_limit", "ordering", mode="before", check_fields=False)
+    @classmethod
+    def _not_yet(cls, value: Any) -> Any:
+        if value is not None and value != "none":
+            raise ValueError("this is not available yet: leave it out")
+        return value
 
     @field_validator("headers", check_fields=False)
     @classmethod
@@ -83,7 +89,8 @@ class WebhookPatch(_WebhookFields):
 
     @model_validator(mode="after")
     def _held_goes_with_active(self) -> Self:
-        if "held" in self.model_fields_set and "active" not in self.model_fields_set:
+        resumes = "active" in self.model_fields_set and self.active
+        if "held" in self.model_fields_set and not resumes:
             raise ValueError("held goes with active: true")
         return self
 

@@ -1,0 +1,71 @@
+"""``make bench``: measure everything once, and print it as a table with the ratios."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import uvloop
+
+from bench.delivery import Throughput, bare_loop, record_and_deliver
+from bench.receiver import receiver
+from bench.serving import (
+    idle_latency,
+    memory_while_draining,
+    serving,
+    users_per_second,
+)
+from tests.support.postgres import Cluster
+
+
+@contextmanager
+def databases() -> Iterator[dict[str, list[str]]]:
+    """URLs of empty databases, two of each kind; PostgreSQL with durable commits."""
+    with tempfile.TemporaryDirectory() as folder, Cluster(durable=True) as cluster:
+        yield {
+            "SQLite": [f"sqlite:///{folder}/{name}.db" for name in ("delivery", "serving")],
+            "PostgreSQL": [cluster.create_database(name) for name in ("delivery", "serving")],
+        }
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser.add_argument("--events", type=int, default=30_000, help="events to deliver")
+    parser.add_argument("--backlog", type=int, default=200_000, help="deliveries to drain")
+    chosen = parser.parse_args()
+    with receiver() as url, databases() as found:
+        for name, (delivery_url, serving_url) in found.items():
+            bare = uvloop.run(bare_loop(url, chosen.events))
+            ours = uvloop.run(record_and_deliver(delivery_url, url, chosen.events))
+            print(f"\n{name}")
+            _print_throughput(bare, ours)
+            asyncio.run(_print_serving(serving_url, url, chosen.backlog))
+
+
+def _print_throughput(bare: Throughput, ours: Throughput) -> None:
+    print(f"  bare aiohttp loop         {bare.per_second:9.0f} /s  {bare.cpu_microseconds:6.0f} µs")
+    print(f"  recorded and delivered    {ours.per_second:9.0f} /s  {ours.cpu_microseconds:6.0f} µs")
+    print(f"  ratio                     {ours.per_second / bare.per_second:9.2f}     goal 0.40")
+    print("    limited by one core's processor time in the sending process (the µs beside it)")
+
+
+async def _print_serving(database_url: str, url: str, backlog: int) -> None:
+    async with serving(database_url, url) as server:
+        print(f"  memory, idle              {server.resident_mib():9.0f} MiB   goal 120")
+        median, worst = await idle_latency(server, url, 200)
+        print(f"  change to arrival, idle   {median:9.1f} ms p50, {worst:.1f} ms p99   goal 10, 50")
+        print("    limited by two commits and a claim, one after the other")
+        users = await users_per_second(server, 20_000)
+        print(f"  users upserted, events    {users:9.0f} /s    goal 3000")
+        print("    limited by validation and by the rows of users, events and deliveries")
+        most, least = await memory_while_draining(server, backlog)
+        print(f"  memory, draining {backlog:7}  {least:9.0f} to {most:.0f} MiB   goal flat, ±20 %")
+        print("    bounded by what is claimed at once, 400 deliveries")
+
+
+if __name__ == "__main__":
+    main()
