@@ -38,7 +38,10 @@ def configure_logs(settings: Settings) -> None:
         )
     )
     logging.root.handlers[:] = [handler]
-    logging.root.setLevel(settings.log_level.upper())
+    # Libraries tell statements and their parameters when they debug: people's data, and secrets.
+    least = logging.getLevelName(settings.log_level.upper())
+    logging.root.setLevel(max(least, logging.INFO))
+    logging.getLogger("flowkick").setLevel(least)
     structlog.configure(
         processors=[
             structlog.stdlib.filter_by_level,

@@ -1,0 +1,238 @@
+"""The commands, run as anyone runs them: real processes, their output, their exit codes."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import socket
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from flowkick.delivery.signing import new_secret, signed_headers
+from tests.conftest import MASTER_KEY
+from tests.support.ports import free_port
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a command ended."""
+
+    code: int
+    out: str
+    err: str
+
+    def json(self) -> Any:
+        return json.loads(self.out)
+
+
+@dataclass(frozen=True)
+class Machine:
+    """A working directory with settings, in which commands are run."""
+
+    folder: Path
+    environment: Mapping[str, str]
+
+    async def start(self, *arguments: str, **more: str) -> asyncio.subprocess.Process:
+        return await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "flowkick",
+            *arguments,
+            cwd=self.folder,
+            env={**self.environment, **more},
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+
+    async def run(self, *arguments: str, stdin: bytes = b"", **more: str) -> Ended:
+        process = await self.start(*arguments, **more)
+        out, err = await asyncio.wait_for(process.communicate(stdin), 60)
+        assert process.returncode is not None
+        return Ended(process.returncode, out.decode(), err.decode())
+
+
+@pytest.fixture
+def machine(tmp_path: Path, database_url: str) -> Machine:
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("FLOWKICK_")}
+    return Machine(
+        tmp_path,
+        {
+            **environment,
+            "FLOWKICK_DATABASE_URL": database_url,
+            "FLOWKICK_SECRET_KEY": MASTER_KEY,
+            "FLOWKICK_ALLOWED_TARGETS": "127.0.0.0/8",
+        },
+    )
+
+
+@pytest.fixture
+def bare(tmp_path: Path) -> Machine:
+    """A machine with no settings at all: SQLite in the working directory."""
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("FLOWKICK_")}
+    return Machine(tmp_path, environment)
+
+
+async def test_admins_and_keys_are_made_listed_and_revoked(machine: Machine) -> None:
+    migrated = await machine.run("migrate", "--json")
+    assert migrated.json()["from"] is None
+    admin = (await machine.run("admin", "create", "Café Luna", "--json")).json()
+    assert sorted(admin) == ["adminId", "key"]
+    made = (await machine.run("key", "create", "--admin", "Café Luna", "--json")).json()
+    keys = (await machine.run("key", "list", "--admin", admin["adminId"], "--json")).json()
+    assert len(keys) == 2
+    assert admin["key"] not in json.dumps(keys)
+    arguments = ("key", "revoke", made["keyId"], "--admin", admin["adminId"])
+    assert (await machine.run(*arguments)).code == 0
+    keys = (await machine.run("key", "list", "--admin", admin["adminId"], "--json")).json()
+    assert [bool(key["revokedAt"]) for key in keys] == [False, True]
+
+
+async def test_a_server_says_when_it_is_ready_and_ends_well_without_telling_secrets(
+    machine: Machine,
+) -> None:
+    await machine.run("migrate")
+    admin = (await machine.run("admin", "create", "A", "--json")).json()
+    port = free_port()
+    process = await machine.start("serve", "--port", str(port), FLOWKICK_LOG_LEVEL="debug")
+    base = f"http://127.0.0.1:{port}"
+    headers = {"Authorization": f"Bearer {admin['key']}"}
+    hook = {"url": "http://127.0.0.1:9/", "events": ["*"], "headers": {"X-Api": "hush-hush-hush"}}
+    async with httpx.AsyncClient(base_url=base, headers=headers) as http:
+        async with asyncio.timeout(30):
+            while True:
+                try:
+                    ready = await http.get("/readyz")
+                    break
+                except httpx.HTTPError:
+                    await asyncio.sleep(0.05)
+        assert ready.json()["status"] == "ready"
+        secret = (await http.post("/api/admin/webhooks", json=hook)).json()["webhook"]["secret"]
+        token = (await http.post("/api/admin/connections", json={})).json()["token"]
+        await http.post("/api/admin/users", json={"firstName": "Zaphod"})
+        await http.post("/api/admin/webhooks", json={**hook, "url": f"http://{secret}@x/"})
+        taken = await machine.run("serve", "--port", str(port))
+    assert (taken.code, taken.err.count("\n")) == (1, 1)
+    assert "--port" in taken.err
+    process.send_signal(signal.SIGTERM)
+    _, err = await asyncio.wait_for(process.communicate(), 30)
+    assert process.returncode == 0
+    for private in (admin["key"], secret, token, "hush-hush-hush", "Zaphod", MASTER_KEY):
+        assert private.encode() not in err
+    for file in machine.folder.glob("flowkick.db*"):
+        content = file.read_bytes()
+        for private in (admin["key"], secret, token, "hush-hush-hush"):
+            assert private.encode() not in content, file.name
+
+
+async def test_an_event_is_triggered_and_users_are_seeded(machine: Machine) -> None:
+    await machine.run("migrate")
+    await machine.run("admin", "create", "A")
+    triggered = await machine.run("trigger", "booking.created", "--admin", "A", "--json")
+    assert triggered.json()["deliveries"] == 0
+    unknown = await machine.run("trigger", "booking.eaten", "--admin", "A")
+    assert (unknown.code, "booking.created" in unknown.err) == (1, True)
+    seeded = await machine.run("seed", "--admin", "A", "--users", "30", "--json")
+    assert seeded.json()["created"] == 30
+    again = await machine.run("seed", "--admin", "A", "--users", "30", "--json")
+    assert again.json()["unchanged"] == 30
+
+
+async def test_the_doctor_finds_what_is_wrong(machine: Machine) -> None:
+    await machine.run("migrate")
+    assert (await machine.run("doctor")).code == 0
+    trusting = {"FLOWKICK_TRUST_ADMIN_HEADER": "true", "FLOWKICK_HOST": "0.0.0.0"}
+    for broken in (
+        trusting,
+        {"FLOWKICK_PORT": "many"},
+        {"FLOWKICK_SECRET_KEY": "short"},
+        {"FLOWKICK_DATABASE_URL": "mysql://x"},
+        {"FLOWKICK_DATABASE_URL": "sqlite:////nowhere/at/all.db"},
+        {"FLOWKICK_DATABASE_URL": "postgresql://x@127.0.0.1:9/x"},
+    ):
+        ended = await machine.run("doctor", **broken)
+        assert ended.code == 1, broken
+        assert "✗" in ended.out
+        assert "Traceback" not in ended.err
+
+
+async def test_secrets_move_to_a_new_master_key(machine: Machine) -> None:
+    new = "fedcba9876543210" * 2
+    ended = await machine.run("migrate")
+    assert ended.code == 0
+    rekeyed = await machine.run("rekey", "--json", FLOWKICK_SECRET_KEY=f"{new},{MASTER_KEY}")
+    assert rekeyed.json()["reencrypted"] == 0
+
+
+async def test_sqlite_needs_no_settings_and_has_no_second_worker(bare: Machine) -> None:
+    assert (await bare.run("admin", "create", "A")).code == 0
+    assert (bare.folder / "flowkick.db.key").exists() is False
+    assert (await bare.run("doctor")).code == 0
+    assert (bare.folder / "flowkick.db.key").stat().st_mode & 0o777 == 0o600
+    worker = await bare.run("worker")
+    assert (worker.code, "PostgreSQL" in worker.err) == (1, True)
+
+
+async def test_postgresql_without_a_master_key_is_refused(bare: Machine) -> None:
+    ended = await bare.run("serve", FLOWKICK_DATABASE_URL="postgresql://x@127.0.0.1:9/x")
+    assert (ended.code, "FLOWKICK_SECRET_KEY" in ended.err) == (1, True)
+
+
+async def test_signatures_are_checked_from_the_shell(bare: Machine) -> None:
+    secret, body = new_secret(), b'{"a":1}'
+    headers = signed_headers(
+        event="user.created",
+        message_id="evt_1",
+        payload_timestamp="2025-11-06T10:30:00.000Z",
+        attempt=1,
+        body=body,
+        secrets=[secret],
+        at=datetime.now(UTC),
+    )
+    simple = ("verify", "--secret", secret, "--signature", headers["X-Webhook-Signature"])
+    assert (await bare.run(*simple, stdin=body)).code == 0
+    assert (await bare.run(*simple, stdin=body + b" ")).code == 1
+    standard = (
+        *("verify", "--secret", secret, "--signature", headers["webhook-signature"]),
+        *("--id", "evt_1", "--timestamp", headers["webhook-timestamp"]),
+    )
+    assert (await bare.run(*standard, stdin=body)).code == 0
+    assert (await bare.run(*standard, "--id", "evt_2", stdin=body)).code == 1
+
+
+async def test_misuse_ends_with_two(bare: Machine) -> None:
+    for arguments in (("serve", "--no-such"), ("key", "create"), ("no-such",)):
+        assert (await bare.run(*arguments)).code == 2
+
+
+async def test_the_demo_shows_verified_webhooks_and_ends_by_itself(bare: Machine) -> None:
+    ended = await bare.run("demo", "--port", str(free_port()), "--for", "1")
+    assert ended.code == 0, ended.err
+    for event in ("user.created", "user.updated", "tag.added", "customfield.updated"):
+        assert f"{event}  attempt 1  ✓ signature verified" in ended.out
+    assert "X-Admin-ID" in ended.out
+    assert "Traceback" not in ended.err
+
+
+async def test_the_demo_ends_well_at_ctrl_c_and_names_a_taken_port(bare: Machine) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        ended = await bare.run("demo", "--port", str(taken.getsockname()[1]))
+    assert (ended.code, "--port" in ended.err) == (1, True)
+    process = await bare.start("demo", "--port", str(free_port()))
+    assert process.stdout is not None
+    while b"Ctrl-C" not in await process.stdout.readline():
+        pass
+    process.send_signal(signal.SIGINT)
+    out, err = await asyncio.wait_for(process.communicate(), 30)
+    assert (process.returncode, b"Ended" in out, b"Traceback" in err) == (0, True, False)
