@@ -1,4 +1,4 @@
-"""Whatever is sent as a user, the answer is a 4xx that says what is wrong, never a failure of ours."""
+"""Whatever is sent as a user, the answer is a 4xx that says what is wrong, never a failure."""
 
 from __future__ import annotations
 

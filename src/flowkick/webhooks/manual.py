@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import func, insert, select, update
 
 from flowkick.core.clock import isoformat
 from flowkick.core.errors import Conflict
@@ -102,9 +102,9 @@ async def resend(context: Context, admin_id: str, delivery_id: int) -> dict[str,
         event = await session.scalar(
             select(WebhookEvent).where(WebhookEvent.id == delivery.event_id)
         )
+        number = 1 + await _attempts_so_far(session, delivery)
     if event is None or not event.body:
         raise Conflict("The body of this event is no longer kept, so it can't be sent again.")
-    number = delivery.attempt + 1
     message = Message(event.event, event.id, event.created_at, event.body)
     outcome = await _send(context, subscription, message, attempt=number)
     async with context.database.transaction(admin_id) as session:
@@ -120,6 +120,14 @@ async def resend(context: Context, admin_id: str, delivery_id: int) -> dict[str,
                 execution_options={"synchronize_session": False},
             )
     return row
+
+
+async def _attempts_so_far(session: TenantSession, delivery: WebhookDelivery) -> int:
+    """The requests made, earlier resends included, which the delivery itself does not count."""
+    logged = await session.scalar(
+        select(func.count(WebhookAttempt.id)).where(WebhookAttempt.delivery_id == delivery.id)
+    )
+    return max(delivery.attempt, logged or 0)
 
 
 async def _log_attempt(
