@@ -9,7 +9,7 @@ import signal
 import socket
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -159,7 +159,8 @@ async def test_the_doctor_finds_what_is_wrong(machine: Machine) -> None:
         {"FLOWKICK_DATABASE_URL": "sqlite:////nowhere/at/all.db"},
         {"FLOWKICK_DATABASE_URL": "postgresql://x@127.0.0.1:9/x"},
     ):
-        ended = await machine.run("doctor", **broken)
+        elsewhere = replace(machine, environment={**machine.environment, **broken})
+        ended = await elsewhere.run("doctor")
         assert ended.code == 1, broken
         assert "✗" in ended.out
         assert "Traceback" not in ended.err
