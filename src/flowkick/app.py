@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -52,6 +53,7 @@ class Process:
             if self.database.is_sqlite:
                 await migrate.upgrade(self.database)
             await migrate.require_newest(self.database)
+            _quieten_collector()
             async with self.sender:
                 if not deliver:
                     yield
@@ -86,3 +88,14 @@ class Process:
 
     def _worker_state(self) -> str:
         return self.worker.state if self.settings.worker else "not here"
+
+
+def _quieten_collector() -> None:
+    """Let the cycle collector pass over what was imported, and look less often.
+
+    What a delivery allocates is freed by reference counting; collecting every 700 allocations, as
+    is usual, took a fifth of the processor time of each delivery.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 20)

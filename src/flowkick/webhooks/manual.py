@@ -123,11 +123,13 @@ async def resend(context: Context, admin_id: str, delivery_id: int) -> dict[str,
 
 
 async def _attempts_so_far(session: TenantSession, delivery: WebhookDelivery) -> int:
-    """The requests made, earlier resends included, which the delivery itself does not count."""
-    logged = await session.scalar(
-        select(func.count(WebhookAttempt.id)).where(WebhookAttempt.delivery_id == delivery.id)
+    """The requests made: those of the schedule, and the resends, which it does not count."""
+    resends = await session.scalar(
+        select(func.count(WebhookAttempt.id)).where(
+            WebhookAttempt.delivery_id == delivery.id, WebhookAttempt.trigger == RESEND
+        )
     )
-    return max(delivery.attempt, logged or 0)
+    return delivery.attempt + (resends or 0)
 
 
 async def _log_attempt(
