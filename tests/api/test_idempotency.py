@@ -140,7 +140,7 @@ async def test_another_admins_expired_key_is_left_alone(
 
 @pytest.mark.parametrize("key", ["", "x" * 256, "caf\u00e9\x01"])
 async def test_what_can_not_be_a_key_is_refused(api: Api, key: str) -> None:
-    headers = {"Idempotency-Key": key.encode("latin-1")}
+    headers = {b"Idempotency-Key": key.encode("latin-1")}
     answer = await api.http.post(PATH, json=BODY, headers=headers)
     assert answer.status_code == 400
     assert await count(api) == 0

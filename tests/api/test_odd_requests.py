@@ -90,7 +90,7 @@ async def test_odd_addresses_are_refused_in_the_one_shape(
 )
 async def test_what_is_no_key_gets_a_challenge(api: Api, value: str) -> None:
     answer = await api.http.get(
-        "/api/admin/webhooks", headers={"Authorization": value.encode("latin-1")}
+        "/api/admin/webhooks", headers={b"Authorization": value.encode("latin-1")}
     )
     assert (answer.status_code, answer.json()["code"]) == (401, "unauthenticated")
     assert answer.headers["www-authenticate"].startswith("Bearer")

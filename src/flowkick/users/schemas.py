@@ -2,46 +2,20 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable
-from datetime import datetime
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, StringConstraints, WrapValidator
+from pydantic import Field, StringConstraints
 
-from flowkick.core.schemas import ApiInput, ApiModel, Success, Timestamp
-from flowkick.core.schemas import Instant as AnyInstant
-from flowkick.core.schemas import Text as AnyText
+from flowkick.core.schemas import ApiInput, ApiModel, Instant, Name, Success, Text, Timestamp
 from flowkick.users.labels import FieldValue
 from flowkick.users.models import User
 from flowkick.users.payload import Belongings
 from flowkick.users.writing import Desired
 
-_SURROGATES: Final = re.compile("[\ud800-\udfff]")
-
-
-def _characters(value: Any) -> Any:
-    # JSON can spell half a surrogate pair; neither UTF-8 nor a database can hold one.
-    if isinstance(value, str) and _SURROGATES.search(value):
-        raise ValueError("must not contain half of a surrogate pair")
-    return value
-
-
-def _within_years(value: Any, parse: Callable[[Any], datetime]) -> datetime:
-    # Year 1 or 9999 can leave what a moment can be, once its zone is taken off.
-    try:
-        return parse(value)
-    except OverflowError:
-        raise ValueError("must lie within the years 1 to 9999 in UTC") from None
-
-
-Text = Annotated[AnyText, BeforeValidator(_characters)]
-Instant = Annotated[AnyInstant, WrapValidator(_within_years)]
 Number = Annotated[float, Field(allow_inf_nan=False)]
 Line = Annotated[Text, StringConstraints(max_length=1000)]
 OutsideId = Annotated[Text, StringConstraints(min_length=1, max_length=255)]
 Email = Annotated[Text, StringConstraints(max_length=320, pattern=r"^[^@\s]+@[^@\s]+$")]
-LabelName = Annotated[Text, StringConstraints(strip_whitespace=True, min_length=1, max_length=255)]
 FieldText = Annotated[Text, StringConstraints(max_length=10_000)]
 FieldInput = FieldText | bool | int | Number | None
 FieldType = Literal["text", "number", "date", "datetime", "boolean"]
@@ -80,8 +54,8 @@ class UserInput(ApiInput):
     messages_count: Count = 0
     comments_count: Count = 0
     stories_count: Count = 0
-    tags: list[LabelName] = Field([], max_length=100, description="Tags to put on the user.")
-    custom_fields: dict[LabelName, FieldInput] = Field(
+    tags: list[Name] = Field([], max_length=100, description="Tags to put on the user.")
+    custom_fields: dict[Name, FieldInput] = Field(
         {}, max_length=200, description="Values to set, by the fields' names; null clears."
     )
 
@@ -117,7 +91,7 @@ class BatchInput(ApiInput):
 class TagInput(ApiInput):
     """A tag to put on a user."""
 
-    name: LabelName
+    name: Name
 
 
 class FieldValueInput(ApiInput):
