@@ -79,7 +79,7 @@ def _complete_operation(operation: dict[str, Any], route: ApiRoute, method: str)
         answers.setdefault(str(status), _failure(description))
     with_token = policy_of(route.endpoint).authenticator is not by_api_key
     operation["security"] = [{"apiKey": []}, *([{"connectionToken": []}] if with_token else [])]
-    if method == "POST":
+    if method == "POST" and policy_of(route.endpoint).transaction:
         operation.setdefault("parameters", []).append(_idempotency_key())
 
 
