@@ -22,6 +22,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from flowkick.core.clock import isoformat, system_clock
 from flowkick.core.errors import NotFound
+from flowkick.delivery.models import WebhookEvent
 from flowkick.storage.tenancy import TenantSession
 from flowkick.users.labels import find_tags, tag_key
 from flowkick.users.models import ContactTag, CustomField, User
@@ -51,6 +52,7 @@ __all__ = [
 ]
 
 _SOURCE: Final = "app"
+_DELETED: Final = "user.deleted"
 
 
 @asynccontextmanager
@@ -99,12 +101,36 @@ async def emit_user_updated(
         return await _record(ours, user, "user.updated", data)
 
 
-async def emit_user_deleted(session: AsyncSession, admin_id: str, user_id: str) -> str:
-    """Tell that a user is being deleted; call it before the row goes."""
+async def emit_user_deleted(
+    session: AsyncSession, admin_id: str, user_id: str, manychat_id: str | None = None
+) -> str:
+    """Tell that a user is being deleted, before its row goes or after.
+
+    After, `manychat_id` is what the event shows, and NotFound is raised for a user of whom nothing
+    was ever told, or the end was told already.
+    """
     async with _joined(session, admin_id) as ours:
-        user = await find_user(ours, user_id, lock=True)
-        data = UserDeleted(DeletedUser(user.id, user.manychat_id))
-        return await _record(ours, user, "user.deleted", data)
+        user = await ours.scalar(select(User).where(User.id == user_id).with_for_update())
+        if user is not None:
+            data = UserDeleted(DeletedUser(user.id, user.manychat_id))
+            return await _record(ours, user, _DELETED, data)
+        data = UserDeleted(DeletedUser(user_id, manychat_id))
+        draft = Draft(_DELETED, data, user_id, await _last_number(ours, user_id) + 1)
+        (event_id,) = await outbox.emit(ours, [draft], source=_SOURCE, now=system_clock())
+        return event_id
+
+
+async def _last_number(session: TenantSession, user_id: str) -> int:
+    """The number of the last event of a user whose row is gone."""
+    last = await session.scalar(
+        select(WebhookEvent)
+        .where(WebhookEvent.user_id == user_id)
+        .order_by(WebhookEvent.sequence.desc())
+        .limit(1)
+    )
+    if last is None or last.event == _DELETED:
+        raise NotFound(f"There is no user {user_id}.")
+    return last.sequence
 
 
 async def emit_tag_added(session: AsyncSession, admin_id: str, user_id: str, tag_name: str) -> str:

@@ -8,6 +8,7 @@ can't be understood is left out, since ManyChat sends a contact once and never a
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -19,6 +20,7 @@ from flowkick.users.labels import MAX_NAME, FieldValue, tag_key
 from flowkick.users.writing import Desired
 
 _ID_KEYS: Final = ("subscriber_id", "id", "user_id", "contact_id")
+_KEY: Final = "key"  # of Full Contact Data: "user:" and the id
 _TEXTS: Final = {
     "ig_id": "instagram_id",
     "ig_username": "ig_username",
@@ -59,11 +61,10 @@ def read_contact(body: Any) -> Desired:
     Raises InvalidInput where it holds no id.
     """
     contact = _unwrap(body)
-    manychat_id = next((found for key in _ID_KEYS if (found := _id(contact.get(key)))), None)
+    manychat_id = _contact_id(contact)
     if manychat_id is None:
-        raise InvalidInput(
-            f"There is no contact id: send {' or '.join(_ID_KEYS[:2])}, at the top or under data."
-        )
+        keys = ", ".join((*_ID_KEYS, _KEY))
+        raise InvalidInput(f"There is no contact id: send one of {keys}, at the top or under data.")
     desired = Desired(values={"manychat_id": manychat_id, **_values(contact)})
     _read_custom_fields(contact.get("custom_fields"), desired)
     _read_tags(contact.get("tags"), desired)
@@ -76,12 +77,29 @@ def _unwrap(body: Any) -> Mapping[str, Any]:
         if not isinstance(body, dict):
             break
         inner = next((body[k] for k in ("data", "contact", "subscriber") if k in body), None)
-        if not isinstance(inner, dict) or any(_id(body.get(key)) for key in _ID_KEYS):
+        inner = _parsed(inner) if isinstance(inner, str) else inner
+        if not isinstance(inner, dict) or _contact_id(body):
             return body
         body = inner
     if isinstance(body, dict):
         return body
     raise InvalidInput("Send the contact as a JSON object.")
+
+
+def _parsed(text: str) -> Any:
+    """What was nested as JSON text, as templates easily make it; None where it is none."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _contact_id(contact: Mapping[str, Any]) -> str | None:
+    found = next((found for key in _ID_KEYS if (found := _id(contact.get(key)))), None)
+    key = contact.get(_KEY)
+    if found is None and isinstance(key, str):
+        return _id(key.rpartition(":")[2])
+    return found
 
 
 def _id(value: Any) -> str | None:
