@@ -16,6 +16,7 @@ import typer
 from sqlalchemy import create_engine, text
 from standardwebhooks import WebhookVerificationError
 
+from flowkick import emitters
 from flowkick.app import Process
 from flowkick.cli.main import app
 from flowkick.core import errors
@@ -105,6 +106,10 @@ def test_no_page_names_an_event_that_there_is_not() -> None:
         assert named <= {*CATALOGUE, *GROUPS}, path.name
     assert set(re.findall(r"`([a-z]+\.\*)`", page("events.md"))) == GROUPS
     assert set(CATALOGUE) - SUBSCRIBABLE == {"webhook.test"}
+
+
+def test_every_emitter_is_documented_and_no_other() -> None:
+    assert set(re.findall(r"`(emit_[a-z_]+)`", page("events.md"))) == set(emitters.__all__)
 
 
 def _errors(kind: type[errors.FlowkickError]) -> Iterator[type[errors.FlowkickError]]:
