@@ -77,9 +77,11 @@ class Receiver:
 
     def _check(self, headers: dict[str, str], body: bytes) -> Received:
         problem = explain(self.secrets, headers, body)
-        event_id = headers.get("webhook-id", "")
+        event_id = headers.get("webhook-id")
         repeated = event_id in self._seen
-        self._seen.append(event_id)
+        # A forgery must not be able to make the genuine event look like a repeat.
+        if event_id and problem is None and not repeated:
+            self._seen.append(event_id)
         return Received(headers, body, problem is None, problem, repeated)
 
 
@@ -104,9 +106,14 @@ def render(received: Received) -> str:
 
 def _body(body: bytes) -> str:
     try:
-        decoded: Any = json.loads(body)
-    except ValueError:
+        text = json.dumps(_shortened(json.loads(body)), ensure_ascii=False, indent=2)
+    except (ValueError, RecursionError):  # no JSON, or nested too deeply for its parser
         return f"  {body[:200]!r}"
+    return "\n".join(f"  {line}" for line in text.splitlines())
+
+
+def _shortened(decoded: Any) -> Any:
+    """The data of a body, with a user's most telling keys."""
     data = decoded.get("data", decoded) if isinstance(decoded, dict) else decoded
     user = data.get("user") if isinstance(data, dict) else None
     if isinstance(user, dict):
@@ -114,5 +121,4 @@ def _body(body: bytes) -> str:
         data = {**data, "user": {name: user[name] for name in short if name in user}}
         if len(user) > len(short):
             data["user"]["…"] = f"{len(user)} keys in all"
-    text = json.dumps(data, ensure_ascii=False, indent=2)
-    return "\n".join(f"  {line}" for line in text.splitlines())
+    return data
