@@ -196,6 +196,8 @@ def test_the_python_receiver_of_recent_requests_refuses_what_is_old_or_changed()
     assert not verify_recent(BODY, headers | {"webhook-id": "evt_2"}, secret)
     assert not verify_recent(BODY, headers | {"webhook-signature": "ü"}, secret)
     assert not verify_recent(BODY, {}, secret)
+    for digits in (400, 5_000):  # too many for a float, and for int()
+        assert not verify_recent(BODY, headers | {"webhook-timestamp": "9" * digits}, secret)
     old = _signed(secret, at=datetime.now(UTC) - timedelta(seconds=400))
     assert not verify_recent(BODY, {name.lower(): value for name, value in old.items()}, secret)
 
