@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 
 import pytest
 from alembic.autogenerate import compare_metadata
@@ -11,7 +12,7 @@ from sqlalchemy import Connection
 
 from flowkick import models
 from flowkick.core.errors import SettingsError
-from flowkick.core.settings import Settings
+from flowkick.core.settings import Settings, load_settings
 from flowkick.storage import migrate
 from flowkick.storage.database import Database
 
@@ -39,3 +40,14 @@ async def test_processes_that_migrate_at_once_do_not_disturb_each_other(settings
     await migrate.require_newest(databases[0])
     for database in databases:
         await database.close()
+
+
+async def test_many_may_open_a_new_file_at_once(tmp_path: Path) -> None:
+    for attempt in range(15):
+        settings = load_settings(
+            _env_file=None, database_url=f"sqlite:///{tmp_path}/{attempt}.db", secret_key="x" * 32
+        )
+        databases = [Database(settings) for _ in range(8)]
+        await asyncio.gather(*(migrate.upgrade(database) for database in databases))
+        for database in databases:
+            await database.close()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import sqlite3
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -17,6 +19,8 @@ from flowkick.core.settings import Settings
 from flowkick.storage.tenancy import QUEUED, RECORDED, SYSTEM, TenantSession
 
 _SQLITE_READERS = 4
+_LOCKED_TRIES = 200
+_LOCKED_PAUSE_SECONDS = 0.05
 _POSTGRES_CONNECTIONS = 15
 
 
@@ -130,13 +134,29 @@ def _sqlite_engines(url: URL) -> tuple[AsyncEngine, AsyncEngine]:
 def _on_connect(engine: AsyncEngine, pragmas: tuple[str, ...]) -> None:
     @event.listens_for(engine.sync_engine, "connect")
     def connect(connection: Any, _record: Any) -> None:
-        connection.isolation_level = (
-            None  # transactions are begun by `_on_begin`, not by the driver
-        )
+        # Transactions are begun by `_on_begin`, not by the driver.
+        connection.isolation_level = None
         cursor = connection.cursor()
         for pragma in ("busy_timeout = 10000", *pragmas):
-            cursor.execute(f"PRAGMA {pragma}")
+            _set_pragma(connection, cursor, pragma)
         cursor.close()
+
+
+def _set_pragma(connection: Any, cursor: Any, pragma: str) -> None:
+    """Set it, waiting where another process is just turning the same new file to WAL.
+
+    SQLite does not apply its busy timeout to that change: it says "locked" at once.
+    """
+    for _ in range(_LOCKED_TRIES):
+        try:
+            cursor.execute(f"PRAGMA {pragma}")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY:
+                raise
+        else:
+            return
+        connection.run_async(lambda _: asyncio.sleep(_LOCKED_PAUSE_SECONDS))
+    cursor.execute(f"PRAGMA {pragma}")
 
 
 def _on_begin(engine: AsyncEngine, statement: str) -> None:
