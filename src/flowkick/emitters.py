@@ -17,12 +17,13 @@ from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import select
+from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from flowkick.core.clock import isoformat, system_clock
 from flowkick.core.errors import NotFound
 from flowkick.delivery.models import WebhookEvent
+from flowkick.storage.dialects import is_sqlite
 from flowkick.storage.tenancy import TenantSession
 from flowkick.users.labels import find_tags, tag_key
 from flowkick.users.models import ContactTag, CustomField, User
@@ -56,11 +57,22 @@ _DELETED: Final = "user.deleted"
 
 
 @asynccontextmanager
-async def _joined(session: AsyncSession, admin_id: str) -> AsyncIterator[TenantSession]:
-    """A session of ours, bound to the admin, inside the caller's transaction."""
+async def _joined(
+    session: AsyncSession, admin_id: str, user_id: str
+) -> AsyncIterator[TenantSession]:
+    """A session of ours, bound to the admin, inside the caller's transaction.
+
+    SQLite's driver begins a transaction with its first write, and no row can be locked: a write
+    that changes nothing makes sure that what is read next is what is still so at the commit.
+    """
     await session.flush()
     connection = await session.connection()
     async with TenantSession(connection, admin_id, join=True) as ours:
+        if is_sqlite(ours):
+            await ours.execute(
+                update(User).where(User.id == user_id).values(sequence=User.sequence),
+                execution_options={"synchronize_session": False},
+            )
         yield ours
         await ours.flush()
 
@@ -74,7 +86,7 @@ async def _record(session: TenantSession, user: User, event: str, data: Any) -> 
 
 async def emit_user_created(session: AsyncSession, admin_id: str, user_id: str) -> str:
     """Tell that a user was added; returns the event's id. NotFound for an unknown user."""
-    async with _joined(session, admin_id) as ours:
+    async with _joined(session, admin_id, user_id) as ours:
         user = await find_user(ours, user_id, lock=True)
         return await _record(
             ours, user, "user.created", UserCreated(await load_payload(ours, user))
@@ -95,7 +107,7 @@ async def emit_user_updated(
     }
     if not told:
         return None
-    async with _joined(session, admin_id) as ours:
+    async with _joined(session, admin_id, user_id) as ours:
         user = await find_user(ours, user_id, lock=True)
         data = UserUpdated(await load_payload(ours, user), told)
         return await _record(ours, user, "user.updated", data)
@@ -109,7 +121,7 @@ async def emit_user_deleted(
     After, `manychat_id` is what the event shows, and NotFound is raised for a user of whom nothing
     was ever told, or the end was told already.
     """
-    async with _joined(session, admin_id) as ours:
+    async with _joined(session, admin_id, user_id) as ours:
         user = await ours.scalar(select(User).where(User.id == user_id).with_for_update())
         if user is not None:
             data = UserDeleted(DeletedUser(user.id, user.manychat_id))
@@ -148,7 +160,7 @@ async def emit_tag_removed(
 async def _emit_tag(
     session: AsyncSession, admin_id: str, user_id: str, tag_name: str, event: str
 ) -> str:
-    async with _joined(session, admin_id) as ours:
+    async with _joined(session, admin_id, user_id) as ours:
         user = await find_user(ours, user_id, lock=True)
         tag = (await find_tags(ours, [tag_name])).get(tag_key(tag_name))
         if tag is None:
@@ -174,7 +186,7 @@ async def emit_custom_field_updated(  # noqa: PLR0917  # as callers write it
     """Tell that a custom field of a user changed; None where the values are equal."""
     if old_value == new_value:
         return None
-    async with _joined(session, admin_id) as ours:
+    async with _joined(session, admin_id, user_id) as ours:
         user = await find_user(ours, user_id, lock=True)
         known = await ours.scalar(select(CustomField).where(CustomField.name == name))
         change = CustomFieldChange(name, known.type if known else "text", old_value, new_value)
