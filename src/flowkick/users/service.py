@@ -100,19 +100,18 @@ async def upsert_users(
     session: TenantSession, desired: Sequence[Desired], *, source: str, now: datetime
 ) -> list[Target]:
     """Add or change users by their `manychat_id`, which each of them has and no two share."""
-    ids = [item.values["manychat_id"] for item in desired]
-    present = await _locked(session, ids)
-    missing = [item for item in desired if item.values["manychat_id"] not in present]
-    missing.sort(key=lambda item: item.values["manychat_id"])  # as all do, so that none deadlock
-    made = await _insert(session, missing, source=source, now=now)
-    by_id = {target.user.manychat_id: target for target in made if target is not None}
-    if len(by_id) < len(missing):  # somebody else added them meanwhile
-        present = await _locked(session, ids)
-    targets = [
-        by_id.get(item.values["manychat_id"])
-        or _existing(present[item.values["manychat_id"]], item, now)
-        for item in desired
-    ]
+    waiting = {item.values["manychat_id"]: item for item in desired}
+    found: dict[str, Target] = {}
+    while waiting:  # again where others added some of them meanwhile, or deleted those again
+        for manychat_id, user in (await _locked(session, list(waiting))).items():
+            found[manychat_id] = _existing(user, waiting.pop(manychat_id), now)
+        missing = sorted(waiting)  # as all do, so that none deadlock
+        made = await _insert(session, [waiting[id_] for id_ in missing], source=source, now=now)
+        for manychat_id, target in zip(missing, made, strict=True):
+            if target is not None:
+                found[manychat_id] = target
+                del waiting[manychat_id]
+    targets = [found[item.values["manychat_id"]] for item in desired]
     await write(session, targets, source=source, now=now)
     return targets
 
