@@ -25,8 +25,13 @@ async def upsert_batch(
             valid.append((index, BatchUserInput.model_validate(item).desired()))
         except ValidationError as error:
             results[index] = _failed(index, error)
-    for wave in _waves(valid):
-        targets = await upsert_users(session, [item for _, item in wave], source=source, now=now)
+    waves = _waves(valid)
+    later = [item for wave in waves[1:] for _, item in wave]
+    for wave in waves:
+        targets = await upsert_users(
+            session, [item for _, item in wave], source=source, now=now, later=later
+        )
+        later = []
         for (index, _), target in zip(wave, targets, strict=True):
             results[index] = {
                 "index": index,

@@ -17,7 +17,7 @@ from flowkick.storage.dialects import among
 from flowkick.storage.tenancy import TenantSession
 from flowkick.users import fields
 from flowkick.users.models import User
-from flowkick.users.writing import MANYCHAT, Desired, Target, write
+from flowkick.users.writing import MANYCHAT, Desired, Target, make_labels, write
 from flowkick.webhooks import outbox
 from flowkick.webhooks.outbox import Draft
 from flowkick.webhooks.payloads import DeletedUser, UserDeleted
@@ -97,9 +97,17 @@ async def delete_user(session: TenantSession, user_id: str, *, source: str, now:
 
 
 async def upsert_users(
-    session: TenantSession, desired: Sequence[Desired], *, source: str, now: datetime
+    session: TenantSession,
+    desired: Sequence[Desired],
+    *,
+    source: str,
+    now: datetime,
+    later: Sequence[Desired] = (),
 ) -> list[Target]:
-    """Add or change users by their `manychat_id`, which each of them has and no two share."""
+    """Add or change users by their `manychat_id`, which each of them has and no two share.
+
+    `later` is what the same transaction writes of these users afterwards.
+    """
     waiting = {item.values["manychat_id"]: item for item in desired}
     found: dict[str, Target] = {}
     while waiting:  # again where others added some of them meanwhile, or deleted those again
@@ -112,6 +120,8 @@ async def upsert_users(
                 found[manychat_id] = target
                 del waiting[manychat_id]
     targets = [found[item.values["manychat_id"]] for item in desired]
+    if later:
+        await make_labels(session, [*desired, *later], now)
     await write(session, targets, source=source, now=now)
     return targets
 

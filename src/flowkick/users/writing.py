@@ -123,6 +123,37 @@ async def write(
     await outbox.emit(session, drafts, source=source, now=now)
 
 
+async def make_labels(session: TenantSession, desired: Sequence[Desired], now: datetime) -> None:
+    """Make the tags and custom fields that these need, before any of them is written.
+
+    For users who are written one after the other in one transaction: all transactions lock users
+    first, then tags, then custom fields, so that none deadlock.
+    """
+    await _tags(session, desired, now)
+    await _custom_fields(session, desired, now)
+
+
+async def _tags(
+    session: TenantSession, desired: Sequence[Desired], now: datetime
+) -> dict[str, Tag]:
+    names = [name for item in desired for name in item.tags]
+    ids = {key: id_ for item in desired for key, id_ in item.manychat_tag_ids.items()}
+    return await ensure_tags(session, names, now, ids)
+
+
+async def _custom_fields(
+    session: TenantSession, desired: Sequence[Desired], now: datetime
+) -> dict[str, CustomField]:
+    names: set[str] = set()
+    definitions: dict[str, FieldValue] = {}
+    for item in desired:
+        for name, given in item.custom_fields.items():
+            names.add(name)
+            if given.value is not None:
+                definitions.setdefault(name, given)
+    return await ensure_custom_fields(session, names, definitions, now)
+
+
 def _number_events(target: Target) -> int:
     """Take the numbers of a user's next events; the first of them."""
     if target.is_new:
@@ -142,9 +173,7 @@ async def _plan_tags(session: TenantSession, targets: Sequence[Target], now: dat
     ]
     if not wanted:
         return
-    names = [name for target in wanted for name in target.desired.tags]
-    ids = {key: id_ for target in wanted for key, id_ in target.desired.manychat_tag_ids.items()}
-    tags = await ensure_tags(session, names, now, ids)
+    tags = await _tags(session, [target.desired for target in wanted], now)
     present = await _present_tags(session, [target.user.id for target in wanted])
     for target in wanted:
         here = present.get(target.user.id, {})
@@ -179,14 +208,7 @@ async def _plan_custom_fields(
     wanted = [target for target in targets if target.desired.custom_fields]
     if not wanted:
         return
-    names: set[str] = set()
-    definitions: dict[str, FieldValue] = {}
-    for target in wanted:
-        for name, given in target.desired.custom_fields.items():
-            names.add(name)
-            if given.value is not None:
-                definitions.setdefault(name, given)
-    known = await ensure_custom_fields(session, names, definitions, now)
+    known = await _custom_fields(session, [target.desired for target in wanted], now)
     present = await _present_values(session, [target.user.id for target in wanted])
     for target in wanted:
         here = present.get(target.user.id, {})
