@@ -3,6 +3,8 @@
     authenticate ── read the body within its limit ── open one transaction ── run the route
         └── keep the answer under its Idempotency-Key ── commit ── answer
 
+A transaction that PostgreSQL gives up to end a deadlock is run again: it left nothing behind.
+
 The body is read before the transaction opens, so that a slow client holds no lock; the commit is
 made before the answer is sent, so that an answer never tells of what was not kept.
 """
@@ -18,18 +20,21 @@ from fastapi import Request, Response
 from fastapi.dependencies.utils import get_flat_params
 from fastapi.params import Query
 from fastapi.routing import APIRoute
+from sqlalchemy.exc import DBAPIError
 
 from flowkick.auth.access import authenticate
 from flowkick.auth.service import Principal, Scope
 from flowkick.core.errors import InvalidInput, TooLarge, UnsupportedMedia
 from flowkick.http.context import Context, get_context
 from flowkick.http.idempotency import IdempotentRequest
+from flowkick.storage.dialects import is_deadlock
 from flowkick.storage.tenancy import TenantSession
 
 MIB: Final = 1024 * 1024
 MAX_BODY: Final = MIB
 MAX_BATCH_BODY: Final = 16 * MIB
 _BODY_SECONDS: Final = 60
+_DEADLOCKS: Final = 4
 _DISCARDED: Final = 64 * MIB
 _SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 _POLICY: Final = "__flowkick_policy__"
@@ -111,7 +116,24 @@ class ApiRoute(APIRoute):
 async def _write(
     request: Request, body: bytes, context: Context, principal: Principal, handle: Handler
 ) -> Response:
+    """Run the route in a transaction; again where it was given up to end a deadlock."""
     once = IdempotentRequest.of(request, body, context)
+    for _ in range(_DEADLOCKS):
+        try:
+            return await _write_once(request, context, principal, handle, once)
+        except DBAPIError as error:
+            if not is_deadlock(error):
+                raise
+    return await _write_once(request, context, principal, handle, once)
+
+
+async def _write_once(
+    request: Request,
+    context: Context,
+    principal: Principal,
+    handle: Handler,
+    once: IdempotentRequest | None,
+) -> Response:
     async with TenantSession(context.database.writer, principal.admin_id) as session:
         request.state.session = session
         if once is not None and (earlier := await once.begin(session)) is not None:

@@ -10,11 +10,13 @@ from sqlalchemy import ColumnElement, bindparam, cast, func, select, text
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.dialects.postgresql import insert as postgres_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.types import Text
 
 DELIVERIES_CHANNEL = "flowkick_deliveries"
 """The PostgreSQL notification channel on which a commit that queued deliveries is told."""
+_DEADLOCK_DETECTED = "40P01"
 
 
 def is_sqlite(session: AsyncSession) -> bool:
@@ -48,6 +50,11 @@ def json_list_holds_any(
         each = func.json_each(column).table_valued("value")
         return select(each.c.value).where(each.c.value.in_(values)).exists()
     return cast(column, JSONB).op("?|")(cast(list(values), ARRAY(Text)))
+
+
+def is_deadlock(error: DBAPIError) -> bool:
+    """Whether PostgreSQL gave a transaction up, so that others get the locks. SQLite has none."""
+    return getattr(error.orig, "sqlstate", None) == _DEADLOCK_DETECTED
 
 
 async def notify_deliveries(session: AsyncSession) -> None:
