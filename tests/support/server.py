@@ -8,9 +8,9 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 import httpx
-import uvicorn
 
 from flowkick.app import Process
+from flowkick.cli.serving import listen_on, make_server, serve_process
 from flowkick.storage.database import Database
 
 
@@ -27,19 +27,17 @@ class Api:
 
 @asynccontextmanager
 async def running_server(process: Process) -> AsyncIterator[str]:
-    """Serve the process's application; gives its URL."""
-    config = uvicorn.Config(
-        process.application(), host="127.0.0.1", port=0, log_config=None, proxy_headers=False
-    )
-    server = uvicorn.Server(config)
-    task = asyncio.create_task(server._serve())  # noqa: SLF001  # without its signal handlers
+    """Serve the process as `flowkick serve` does; gives its URL."""
+    listening = listen_on("127.0.0.1", 0)
+    port = listening.getsockname()[1]
+    server = make_server(process)
+    task = asyncio.create_task(serve_process(process, server, listening))
     try:
         while not server.started:
             if task.done():
                 task.result()
                 raise RuntimeError("The server ended before it had started.")
             await asyncio.sleep(0.01)
-        port = server.servers[0].sockets[0].getsockname()[1]
         yield f"http://127.0.0.1:{port}"
     finally:
         server.should_exit = True

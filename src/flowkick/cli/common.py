@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
-from contextlib import asynccontextmanager
+import os
+from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from typing import Annotated, Any, TypeVar
 
 import typer
 from sqlalchemy import select
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from flowkick.auth.models import Admin
-from flowkick.core.errors import NotFound
+from flowkick.core.errors import NotFound, SettingsError
 from flowkick.core.settings import Settings, load_settings
 from flowkick.storage import migrate
 from flowkick.storage.database import Database
@@ -31,14 +33,54 @@ def run(work: Coroutine[Any, Any, _T]) -> _T:
 @asynccontextmanager
 async def open_database(settings: Settings | None = None) -> AsyncIterator[Database]:
     """The database of the settings, at the newest revision; an empty SQLite one is migrated."""
-    database = Database(settings or load_settings())
+    settings = settings or load_settings()
+    check_folder(settings)
+    database = Database(settings)
     try:
-        if database.is_sqlite:
-            await migrate.upgrade(database)
-        await migrate.require_newest(database)
+        with telling_of_database():
+            if database.is_sqlite:
+                await migrate.upgrade(database)
+            await migrate.require_newest(database)
         yield database
     finally:
         await database.close()
+
+
+def check_folder(settings: Settings) -> None:
+    """Raise SettingsError where a SQLite database can't be kept where the settings say."""
+    path = settings.sqlite_path
+    if path is None:
+        return
+    if path.name == "" or path.is_dir():
+        raise SettingsError(
+            f"FLOWKICK_DATABASE_URL names no file ({path}): write sqlite:///flowkick.db, or"
+            " sqlite:////var/lib/flowkick/flowkick.db for a whole path."
+        )
+    if not path.parent.is_dir():
+        raise SettingsError(f"There is no folder {path.parent} for the database: make it first.")
+    for place in (path.parent, *([path] if path.exists() else [])):
+        if not os.access(place, os.R_OK | os.W_OK):
+            raise SettingsError(f"{place} can't be written: SQLite needs the file and its folder.")
+
+
+@contextmanager
+def telling_of_database() -> Iterator[None]:
+    """Raise what goes wrong on the way to the database as a SettingsError."""
+    try:
+        yield
+    except (SQLAlchemyError, OSError) as error:
+        raise SettingsError(database_problem(error)) from None
+
+
+def database_problem(error: Exception) -> str:
+    """What is wrong with the database, as a sentence. It tells no parameters."""
+    cause = error.orig if isinstance(error, DBAPIError) and error.orig else error
+    # PostgreSQL adds lines with the values of the row; the first has none.
+    reason = (str(cause) or type(cause).__name__).splitlines()[0]
+    return (
+        f"The database can't be used ({reason}): check FLOWKICK_DATABASE_URL, and that it runs"
+        " and lets this user in."
+    )
 
 
 async def find_admin_id(database: Database, name_or_id: str) -> str:

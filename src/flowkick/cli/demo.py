@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import socket
 import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
@@ -17,7 +18,7 @@ from flowkick.app import Process
 from flowkick.auth.service import create_admin, create_key
 from flowkick.cli.people import people
 from flowkick.cli.receiver import Received, Receiver, render
-from flowkick.cli.serving import listen_on, make_server
+from flowkick.cli.serving import listen_on, make_server, serve_process
 from flowkick.connectors.service import create_connection
 from flowkick.core.clock import system_clock
 from flowkick.core.logs import configure_logs
@@ -59,6 +60,9 @@ def demo(
 
 
 async def _demo(folder: Path, port: int, seconds: float | None) -> None:
+    stop = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
     listening = listen_on("127.0.0.1", port)
     settings = load_settings(
         database_url=f"sqlite:///{folder}/flowkick.db",
@@ -76,11 +80,10 @@ async def _demo(folder: Path, port: int, seconds: float | None) -> None:
     typer.echo(f"① A SQLite database in {folder}, migrated, with an admin and 20 users")
     admin_id, token = await _prepare(process)
     base = f"http://localhost:{settings.port}"
-    stop = asyncio.Event()
     arrived: asyncio.Queue[Received] = asyncio.Queue()
     async with (
         Receiver(on_received=arrived.put_nowait) as receiver,
-        _serving(process, listening, stop),
+        _serving(process, listening),
         aiohttp.ClientSession(base) as http,
     ):
         printer = asyncio.create_task(_print(arrived))
@@ -108,16 +111,14 @@ async def _prepare(process: Process) -> tuple[str, str]:
 
 
 @asynccontextmanager
-async def _serving(process: Process, listening: Any, stop: asyncio.Event) -> AsyncIterator[None]:
+async def _serving(process: Process, listening: socket.socket) -> AsyncIterator[None]:
     server = make_server(process)
-    task = asyncio.create_task(server._serve([listening]))  # noqa: SLF001  # without its signal handlers
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop.set)
+    task = asyncio.create_task(serve_process(process, server, listening))
     try:
         while not server.started and not task.done():  # noqa: ASYNC110  # it has no event
             await asyncio.sleep(0.01)
-        yield
+        if not task.done():
+            yield
     finally:
         server.should_exit = True
         await task

@@ -6,15 +6,16 @@ import asyncio
 import signal
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AsyncExitStack, contextmanager
 from typing import Annotated, Any
 
 import typer
 import uvicorn
 import uvloop
 
+from flowkick.api.connection import GuardedProtocol
 from flowkick.app import Process
-from flowkick.cli.common import AsJson, run, show
+from flowkick.cli.common import AsJson, check_folder, run, show, telling_of_database
 from flowkick.core.errors import SettingsError
 from flowkick.core.logs import configure_logs, get_logger
 from flowkick.core.settings import load_settings
@@ -35,12 +36,29 @@ def serve(
     given = {"host": host, "port": port}
     settings = load_settings(**{name: value for name, value in given.items() if value is not None})
     configure_logs(settings)
+    check_folder(settings)
     listening = listen_on(settings.host, settings.port)
-    server = make_server(Process(settings))
-    _log.info("serving", host=settings.host, port=listening.getsockname()[1])
-    uvloop.run(server.serve(sockets=[listening]))
-    if not server.started:
-        raise SettingsError("The server did not start: the log above says why.")
+    uvloop.run(_serve(Process(settings), listening))
+
+
+async def _serve(process: Process, listening: socket.socket) -> None:
+    server = make_server(process)
+    with server.capture_signals():
+        await serve_process(process, server, listening)
+
+
+async def serve_process(process: Process, server: uvicorn.Server, listening: socket.socket) -> None:
+    """Open the process and serve it until the server is told to stop.
+
+    Raises SettingsError where it can't start. The server's own way, a lifespan, would log the
+    failure with its traceback and end the interpreter.
+    """
+    async with AsyncExitStack() as stack:
+        with telling_of_database():
+            await stack.enter_async_context(process.running(deliver=process.settings.worker))
+        host, port, *_ = listening.getsockname()
+        _log.info("serving", host=host, port=port)
+        await server._serve([listening])  # noqa: SLF001  # signals are the caller's
 
 
 class GracefulServer(uvicorn.Server):
@@ -55,12 +73,13 @@ class GracefulServer(uvicorn.Server):
         yield
 
 
-def make_server(process: Process) -> uvicorn.Server:
+def make_server(process: Process) -> GracefulServer:
     """The server of a process; it is started with a socket that already listens."""
     config = uvicorn.Config(
         process.application(),
-        http="httptools",
+        http=GuardedProtocol,
         ws="none",
+        lifespan="off",  # see `serve_process`
         log_config=None,
         access_log=False,
         # Whom to trust is decided by the address that connects, never by a header.
@@ -113,7 +132,9 @@ async def _work(process: Process) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    async with process.running(deliver=True):
+    async with AsyncExitStack() as stack:
+        with telling_of_database():
+            await stack.enter_async_context(process.running(deliver=True))
         _log.info("delivering")
         await stop.wait()
         _log.info("stopping")
@@ -126,10 +147,13 @@ def migrate(as_json: AsJson = False) -> None:
     """
 
     async def work() -> dict[str, Any]:
-        database = Database(load_settings())
+        settings = load_settings()
+        check_folder(settings)
+        database = Database(settings)
         try:
-            before = await current_revision(database)
-            await upgrade(database)
+            with telling_of_database():
+                before = await current_revision(database)
+                await upgrade(database)
         finally:
             await database.close()
         return {"from": before, "to": newest_revision()}

@@ -10,6 +10,7 @@
     ├── TooLarge            413
     ├── UnsupportedMedia    415
     ├── TooManyRequests     429
+    ├── HeadTooLarge        431
     ├── InternalError       500
     ├── Unavailable         503   the database can't be reached just now
     └── SettingsError       —     the process can't start like this
@@ -91,6 +92,11 @@ class UnsupportedMedia(FlowkickError):
 class TooManyRequests(FlowkickError):
     status = 429
     code = "too_many_requests"
+
+
+class HeadTooLarge(FlowkickError):
+    status = 431
+    code = "headers_too_large"
 
 
 class InternalError(FlowkickError):
