@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
 from itertools import islice
 from typing import Annotated, Any
 
@@ -33,17 +34,34 @@ def seed(
         async with open_database() as database:
             admin_id = await find_admin_id(database, admin_name)
             counts: dict[str, int] = {"created": 0, "updated": 0, "unchanged": 0}
-            with typer.progressbar(length=users, file=sys.stderr, label="Users") as bar:
+            with _progress(users) as advance:
                 async for done in _add(database, admin_id, people(users, seed), counts):
-                    bar.update(done)
+                    advance(done)
             return {"adminId": admin_id, **counts}
 
     show(run(work()), as_json=as_json)
 
 
+@contextmanager
+def _progress(users: int) -> Iterator[Callable[[int], None]]:
+    """A bar on a terminal, plain lines elsewhere; on standard error."""
+    if sys.stderr.isatty():
+        with typer.progressbar(length=users, file=sys.stderr, label="Users") as bar:
+            yield bar.update
+        return
+    total = 0
+
+    def advance(done: int) -> None:
+        nonlocal total
+        total += done
+        typer.echo(f"{total} of {users} users", err=True)
+
+    yield advance
+
+
 async def _add(
     database: Database, admin_id: str, made: Iterator[dict[str, Any]], counts: dict[str, int]
-) -> Any:
+) -> AsyncIterator[int]:
     while batch := list(islice(made, BATCH)):
         async with database.transaction(admin_id) as session:
             results = await upsert_batch(session, batch, source="import", now=system_clock())

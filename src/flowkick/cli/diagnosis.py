@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import sqlite3
+from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, Final
 
 import typer
 from sqlalchemy import select, text
 from sqlalchemy.exc import SQLAlchemyError
 
-from flowkick.cli.common import AsJson, open_database, run, show
+from flowkick.cli.common import AsJson, check_folder, database_problem, open_database, run, show
 from flowkick.core.clock import system_clock
 from flowkick.core.encryption import KeyRing
-from flowkick.core.errors import FlowkickError, SettingsError
+from flowkick.core.errors import SettingsError
 from flowkick.core.settings import Settings, load_settings
 from flowkick.delivery.models import WebhookSubscription
 from flowkick.delivery.requests import headers_context, secret_context
@@ -59,23 +62,45 @@ async def _examine() -> AsyncIterator[Finding]:
     try:
         settings = load_settings()
         settings.check_trust()
-        yield Finding("settings", True, "can be used")
-        keys = settings.key_ring
-        yield Finding("secret key", True, "there is one")
-    except (SettingsError, OSError) as error:
-        yield Finding("settings", False, str(error))
+        check_folder(settings)
+    except SettingsError as error:
+        yield Finding("settings", False, error.sentence)
         return
+    yield Finding("settings", True, "can be used")
+    keys, finding = _key_ring(settings)
+    yield finding
     if settings.sqlite_path is not None:
         yield _sqlite_release(settings)
+        if not settings.sqlite_path.exists():  # opening it would make it
+            yield Finding("database", True, "none yet; the first `flowkick serve` makes it")
+            return
+        yield _worker_lock(settings.sqlite_path)
     database = Database(settings)
     try:
         async for finding in _examine_database(database, keys):
             yield finding
-    except (SQLAlchemyError, OSError, FlowkickError) as error:
-        says = error.sentence if isinstance(error, FlowkickError) else type(error).__name__
-        yield Finding("database", False, says)
+    except (SQLAlchemyError, OSError) as error:
+        yield Finding("database", False, database_problem(error))
     finally:
         await database.close()
+
+
+def _key_ring(settings: Settings) -> tuple[KeyRing | None, Finding]:
+    """The keys, without making any: a doctor changes nothing."""
+    check = "secret key"
+    try:
+        file = None if settings.secret_key or settings.sqlite_path is None else settings.key_file
+        if file is not None and not file.exists():
+            return None, Finding(check, True, f"none yet; {file} is made when it is first needed")
+        if file is not None and file.stat().st_mode & 0o077:
+            return settings.key_ring, Finding(
+                check, False, f"others may read {file}: run `chmod 600 {file}`"
+            )
+        return settings.key_ring, Finding(check, True, "there is one")
+    except SettingsError as error:
+        return None, Finding(check, False, error.sentence)
+    except OSError as error:
+        return None, Finding(check, False, str(error))
 
 
 def _sqlite_release(settings: Settings) -> Finding:
@@ -87,12 +112,30 @@ def _sqlite_release(settings: Settings) -> Finding:
     return Finding("SQLite", True, f"{sqlite3.sqlite_version}, {settings.sqlite_path}{advice}")
 
 
-async def _examine_database(database: Database, keys: KeyRing) -> AsyncIterator[Finding]:
+def _worker_lock(path: Path) -> Finding:
+    """Whether a process delivers from this database just now; either is well."""
+    try:
+        with Path(f"{path}.lock").open() as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return Finding("worker", True, "none has run yet: start `flowkick serve`")
+    except BlockingIOError:
+        return Finding("worker", True, "a process delivers from this database")
+    except OSError as error:
+        return Finding("worker", False, f"{path}.lock can't be opened ({error.strerror})")
+    return Finding("worker", True, "none runs: start `flowkick serve`")
+
+
+async def _examine_database(database: Database, keys: KeyRing | None) -> AsyncIterator[Finding]:
     await database.check()
     yield Finding("database", True, "answers")
-    await require_newest(database)
-    yield Finding("migrations", True, "the newest")
     yield await _clock(database)
+    try:
+        await require_newest(database)
+    except SettingsError as error:
+        yield Finding("migrations", False, error.sentence)
+        return
+    yield Finding("migrations", True, "the newest")
     yield await _secrets(database, keys)
 
 
@@ -108,14 +151,26 @@ async def _clock(database: Database) -> Finding:
     return Finding("clock", False, f"{skew:.0f} s from the database's: set both by NTP")
 
 
-async def _secrets(database: Database, keys: KeyRing) -> Finding:
+async def _secrets(database: Database, keys: KeyRing | None) -> Finding:
+    """Whether every stored secret opens, and how many still need a former key."""
     outdated = total = 0
+    problems: Counter[str] = Counter()
     async with database.system_reading() as session:
         for row in await session.scalars(select(WebhookSubscription)):
             for sealed, context in _sealed(row):
-                keys.open(sealed, context)
                 total += 1
-                outdated += not keys.is_current(sealed)
+                if keys is None:
+                    problems["There is no key for them: restore the former one."] += 1
+                    continue
+                try:
+                    keys.open(sealed, context)
+                except SettingsError as error:
+                    problems[error.sentence] += 1
+                else:
+                    outdated += not keys.is_current(sealed)
+    if problems:
+        says = f"{problems.total()} of {total} can't be opened. {' '.join(problems)}"
+        return Finding("secrets", False, says)
     if outdated:
         return Finding(
             "secrets", True, f"{outdated} of {total} are under a former key: run `flowkick rekey`"

@@ -5,13 +5,16 @@ Exit codes: 0 done, 1 failed, 2 misused.
 
 from __future__ import annotations
 
+import io
 import sys
-from typing import Final
+from typing import Final, NoReturn
 
 import typer
+from sqlalchemy.exc import SQLAlchemyError
 
 from flowkick import __version__
 from flowkick.cli import access, data, demo, diagnosis, serving, tools
+from flowkick.cli.common import database_problem
 from flowkick.core.errors import FlowkickError
 
 app: Final = typer.Typer(
@@ -54,11 +57,19 @@ def _main(
 
 def main() -> None:
     """Run the command line; errors that a person can mend are one line."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a terminal may know no ✓, and no other script
+            stream.reconfigure(errors="replace")
     try:
         app()
     except FlowkickError as error:
-        typer.echo(f"flowkick: {error.sentence}", err=True)
-        sys.exit(1)
+        _fail(error.sentence)
+    except SQLAlchemyError as error:
+        _fail(database_problem(error))
     except OSError as error:
-        typer.echo(f"flowkick: {error}", err=True)
-        sys.exit(1)
+        _fail(str(error))
+
+
+def _fail(sentence: str) -> NoReturn:
+    typer.echo(f"flowkick: {sentence}", err=True)
+    sys.exit(1)

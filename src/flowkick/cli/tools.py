@@ -16,7 +16,7 @@ from flowkick.cli.receiver import Received, Receiver, render
 from flowkick.core.clock import system_clock
 from flowkick.core.errors import FlowkickError, InvalidInput
 from flowkick.delivery.models import WebhookDelivery
-from flowkick.delivery.signing import explain_standard, verify_body
+from flowkick.delivery.signing import body_signature, explain_standard, verify_body
 from flowkick.webhooks import outbox
 from flowkick.webhooks.catalogue import CATALOGUE, SUBSCRIBABLE
 from flowkick.webhooks.outbox import Draft
@@ -26,10 +26,26 @@ class NotVerified(FlowkickError):
     """A signature does not fit."""
 
 
+def _usable(secret: str) -> str:
+    """A secret in either of its forms, of which a signature can be made."""
+    try:
+        body_signature(secret, b"")
+    except ValueError:
+        raise typer.BadParameter(
+            "is no secret: give its 64 hex characters, or whsec_… as it was shown"
+        ) from None
+    return secret
+
+
+def _all_usable(secrets: list[str] | None) -> list[str]:
+    return [_usable(secret) for secret in secrets or []]
+
+
 def listen(
     port: Annotated[int, typer.Option(min=0, max=65535, help="Where to listen.")] = 4000,
     secret: Annotated[
-        list[str] | None, typer.Option(help="A subscription's secret; repeat for several.")
+        list[str] | None,
+        typer.Option(help="A subscription's secret; repeat for several.", callback=_all_usable),
     ] = None,
     status: Annotated[int, typer.Option(min=200, max=599, help="What to answer.")] = 200,
     as_json: AsJson = False,
@@ -94,9 +110,17 @@ def trigger(event: str, admin_name: AdminOption, as_json: AsJson = False) -> Non
 
 
 def verify(
-    secret: Annotated[str, typer.Option(help="The subscription's secret.")],
+    secret: Annotated[str, typer.Option(help="The subscription's secret.", callback=_usable)],
     signature: Annotated[str, typer.Option(help="Of X-Webhook-Signature or webhook-signature.")],
-    file: Annotated[Path, typer.Argument(help="The raw body; - reads standard input.")] = Path("-"),
+    file: Annotated[
+        Path,
+        typer.Argument(
+            help="The raw body; - reads standard input.",
+            exists=True,
+            dir_okay=False,
+            allow_dash=True,
+        ),
+    ] = Path("-"),
     message_id: Annotated[str | None, typer.Option("--id", help="Of webhook-id.")] = None,
     timestamp: Annotated[str | None, typer.Option(help="Of webhook-timestamp.")] = None,
 ) -> None:
@@ -104,15 +128,11 @@ def verify(
 
     Example: flowkick verify --secret 5f2c… --signature 9a31… body.json
     """
+    if (message_id is None) != (timestamp is None):
+        raise typer.BadParameter("--id and --timestamp belong together: give both, or neither")
     body = sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes()
     if message_id is None or timestamp is None:
-        problem = (
-            None
-            if verify_body(secret, body, signature)
-            else (
-                "The signature does not fit this body and secret: hash the raw bytes that arrived."
-            )
-        )
+        problem = _body_problem(secret, body, signature)
     else:
         headers = {
             "webhook-id": message_id,
@@ -123,3 +143,11 @@ def verify(
     if problem is not None:
         raise NotVerified(problem)
     typer.echo("The signature fits.")
+
+
+def _body_problem(secret: str, body: bytes, signature: str) -> str | None:
+    if verify_body(secret, body, signature):
+        return None
+    if signature.startswith("v1,"):
+        return "This is a webhook-signature: give --id and --timestamp of the same request too."
+    return "The signature does not fit this body and secret: hash the raw bytes that arrived."
