@@ -4,82 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import signal
 import socket
-import sys
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
-from pathlib import Path
-from typing import Any
 
 import httpx
-import pytest
 
 from flowkick.delivery.signing import new_secret, signed_headers
 from tests.conftest import MASTER_KEY
+from tests.support.commands import Machine
 from tests.support.ports import free_port
-
-
-@dataclass(frozen=True)
-class Ended:
-    """How a command ended."""
-
-    code: int
-    out: str
-    err: str
-
-    def json(self) -> Any:
-        return json.loads(self.out)
-
-
-@dataclass(frozen=True)
-class Machine:
-    """A working directory with settings, in which commands are run."""
-
-    folder: Path
-    environment: Mapping[str, str]
-
-    async def start(self, *arguments: str, **more: str) -> asyncio.subprocess.Process:
-        return await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            "flowkick",
-            *arguments,
-            cwd=self.folder,
-            env={**self.environment, **more},
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-        )
-
-    async def run(self, *arguments: str, stdin: bytes = b"", **more: str) -> Ended:
-        process = await self.start(*arguments, **more)
-        out, err = await asyncio.wait_for(process.communicate(stdin), 60)
-        assert process.returncode is not None
-        return Ended(process.returncode, out.decode(), err.decode())
-
-
-@pytest.fixture
-def machine(tmp_path: Path, database_url: str) -> Machine:
-    environment = {k: v for k, v in os.environ.items() if not k.startswith("FLOWKICK_")}
-    return Machine(
-        tmp_path,
-        {
-            **environment,
-            "FLOWKICK_DATABASE_URL": database_url,
-            "FLOWKICK_SECRET_KEY": MASTER_KEY,
-            "FLOWKICK_ALLOWED_TARGETS": "127.0.0.0/8",
-        },
-    )
-
-
-@pytest.fixture
-def bare(tmp_path: Path) -> Machine:
-    """A machine with no settings at all: SQLite in the working directory."""
-    environment = {k: v for k, v in os.environ.items() if not k.startswith("FLOWKICK_")}
-    return Machine(tmp_path, environment)
 
 
 async def test_admins_and_keys_are_made_listed_and_revoked(machine: Machine) -> None:
@@ -166,18 +101,10 @@ async def test_the_doctor_finds_what_is_wrong(machine: Machine) -> None:
         assert "Traceback" not in ended.err
 
 
-async def test_secrets_move_to_a_new_master_key(machine: Machine) -> None:
-    new = "fedcba9876543210" * 2
-    ended = await machine.run("migrate")
-    assert ended.code == 0
-    rekeyed = await machine.run("rekey", "--json", FLOWKICK_SECRET_KEY=f"{new},{MASTER_KEY}")
-    assert rekeyed.json()["reencrypted"] == 0
-
-
 async def test_sqlite_needs_no_settings_and_has_no_second_worker(bare: Machine) -> None:
     assert (await bare.run("admin", "create", "A")).code == 0
     assert (bare.folder / "flowkick.db.key").exists() is False
-    assert (await bare.run("doctor")).code == 0
+    assert (await bare.run("rekey")).code == 0
     assert (bare.folder / "flowkick.db.key").stat().st_mode & 0o777 == 0o600
     worker = await bare.run("worker")
     assert (worker.code, "PostgreSQL" in worker.err) == (1, True)
@@ -201,6 +128,9 @@ async def test_signatures_are_checked_from_the_shell(bare: Machine) -> None:
     )
     simple = ("verify", "--secret", secret, "--signature", headers["X-Webhook-Signature"])
     assert (await bare.run(*simple, stdin=body)).code == 0
+    assert (await bare.run(*simple, "-", stdin=body)).code == 0
+    (bare.folder / "body.json").write_bytes(body)
+    assert (await bare.run(*simple, "body.json")).code == 0
     assert (await bare.run(*simple, stdin=body + b" ")).code == 1
     standard = (
         *("verify", "--secret", secret, "--signature", headers["webhook-signature"]),
@@ -208,10 +138,22 @@ async def test_signatures_are_checked_from_the_shell(bare: Machine) -> None:
     )
     assert (await bare.run(*standard, stdin=body)).code == 0
     assert (await bare.run(*standard, "--id", "evt_2", stdin=body)).code == 1
+    late = await bare.run(*standard, "--timestamp", "1762425000", stdin=body)
+    assert (late.code, "webhook-timestamp" in late.err) == (1, True)
 
 
 async def test_misuse_ends_with_two(bare: Machine) -> None:
-    for arguments in (("serve", "--no-such"), ("key", "create"), ("no-such",)):
+    verify = ("verify", "--signature", "aa", "--secret")
+    for arguments in (
+        ("serve", "--no-such"),
+        ("key", "create"),
+        ("no-such",),
+        (*verify, "whsec_!!!"),
+        (*verify, "ü"),
+        (*verify, "aa", "--id", "evt_1"),
+        (*verify, "aa", "no-such-file"),
+        ("listen", "--secret", "whsec_!!!"),
+    ):
         assert (await bare.run(*arguments)).code == 2
 
 

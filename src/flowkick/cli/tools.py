@@ -112,15 +112,7 @@ def trigger(event: str, admin_name: AdminOption, as_json: AsJson = False) -> Non
 def verify(
     secret: Annotated[str, typer.Option(help="The subscription's secret.", callback=_usable)],
     signature: Annotated[str, typer.Option(help="Of X-Webhook-Signature or webhook-signature.")],
-    file: Annotated[
-        Path,
-        typer.Argument(
-            help="The raw body; - reads standard input.",
-            exists=True,
-            dir_okay=False,
-            allow_dash=True,
-        ),
-    ] = Path("-"),
+    file: Annotated[Path, typer.Argument(help="The raw body; - reads standard input.")] = Path("-"),
     message_id: Annotated[str | None, typer.Option("--id", help="Of webhook-id.")] = None,
     timestamp: Annotated[str | None, typer.Option(help="Of webhook-timestamp.")] = None,
 ) -> None:
@@ -130,7 +122,7 @@ def verify(
     """
     if (message_id is None) != (timestamp is None):
         raise typer.BadParameter("--id and --timestamp belong together: give both, or neither")
-    body = sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes()
+    body = _read(file)
     if message_id is None or timestamp is None:
         problem = _body_problem(secret, body, signature)
     else:
@@ -143,6 +135,14 @@ def verify(
     if problem is not None:
         raise NotVerified(problem)
     typer.echo("The signature fits.")
+
+
+def _read(file: Path) -> bytes:
+    if str(file) == "-":
+        return sys.stdin.buffer.read()
+    if not file.exists() or file.is_dir():
+        raise typer.BadParameter(f"there is no file {file}")
+    return file.read_bytes()
 
 
 def _body_problem(secret: str, body: bytes, signature: str) -> str | None:

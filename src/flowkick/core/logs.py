@@ -46,6 +46,8 @@ def configure_logs(settings: Settings) -> None:
     least = logging.getLevelName(settings.log_level.upper())
     logging.root.setLevel(max(least, logging.INFO))
     logging.getLogger("flowkick").setLevel(least)
+    # It tells of itself whenever somebody asks for the revision: at every /readyz.
+    logging.getLogger("alembic").setLevel(max(least, logging.WARNING))
     structlog.configure(
         processors=[
             structlog.stdlib.filter_by_level,

@@ -1,0 +1,108 @@
+"""The doctor finds each kind of fault, and changes nothing; secrets move to another key."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flowkick.core.encryption import KeyRing
+from flowkick.core.settings import Settings
+from flowkick.delivery.models import WebhookSubscription
+from flowkick.delivery.requests import headers_context, secret_context
+from flowkick.storage.database import Database
+from tests.conftest import MASTER_KEY, new_admin
+from tests.support import factories
+from tests.support.commands import Machine
+
+NEW_KEY = "fedcba9876543210" * 2
+
+
+async def findings(machine: Machine, **more: str) -> tuple[int, dict[str, dict[str, Any]]]:
+    ended = await machine.with_settings(**more).run("doctor", "--json")
+    assert "Traceback" not in ended.err
+    return ended.code, {item["check"]: item for item in ended.json()}
+
+
+async def _subscription(database: Database, settings: Settings) -> str:
+    admin_id, _ = await new_admin(database)
+    keys = settings.key_ring
+    made = await factories.create_subscription(database, keys, admin_id, "http://127.0.0.1:9/")
+    async with database.system_transaction() as session:
+        row = await session.get(WebhookSubscription, made)
+        assert row is not None
+        row.previous_secret = keys.seal("former", secret_context(made))
+        row.headers = keys.seal('{"X-Api": "hush"}', headers_context(made))
+    return made
+
+
+async def test_secrets_that_do_not_open_are_counted(
+    machine: Machine, database: Database, settings: Settings
+) -> None:
+    await _subscription(database, settings)
+    code, found = await findings(machine, FLOWKICK_SECRET_KEY=NEW_KEY)
+    assert (code, found["secrets"]["ok"]) == (1, False)
+    assert "3 of 3" in found["secrets"]["says"]
+    assert found["database"]["ok"]
+
+
+async def test_stored_secrets_move_to_a_new_key(
+    machine: Machine, database: Database, settings: Settings
+) -> None:
+    made = await _subscription(database, settings)
+    both = f"{NEW_KEY},{MASTER_KEY}"
+    code, found = await findings(machine, FLOWKICK_SECRET_KEY=both)
+    assert (code, "3 of 3 are under a former key" in found["secrets"]["says"]) == (0, True)
+    rekeyed = await machine.run("rekey", "--json", FLOWKICK_SECRET_KEY=both)
+    assert rekeyed.json()["reencrypted"] == 3
+    again = await machine.run("rekey", "--json", FLOWKICK_SECRET_KEY=both)
+    assert again.json()["reencrypted"] == 0
+    code, found = await findings(machine, FLOWKICK_SECRET_KEY=NEW_KEY)
+    assert (code, found["secrets"]["says"]) == (0, "3 can be opened")
+    row, keys = await factories.subscription(database, made), KeyRing([NEW_KEY])
+    assert keys.open(row.secret, secret_context(made)) == factories.SECRET
+    assert keys.open(row.previous_secret or "", secret_context(made)) == "former"
+    assert keys.open(row.headers or "", headers_context(made)) == '{"X-Api": "hush"}'
+
+
+async def test_an_older_database_is_told_of(machine: Machine, database: Database) -> None:
+    async with database.writer.begin() as connection:
+        await connection.exec_driver_sql("DELETE FROM alembic_version")
+    code, found = await findings(machine)
+    assert (code, found["migrations"]["ok"]) == (1, False)
+    assert "flowkick migrate" in found["migrations"]["says"]
+
+
+async def test_the_doctor_makes_nothing(bare: Machine) -> None:
+    code, found = await findings(bare)
+    assert (code, all(item["ok"] for item in found.values())) == (0, True)
+    assert list(bare.folder.iterdir()) == []
+
+
+async def test_a_lost_key_file_is_told_of(
+    bare: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await bare.run("migrate")
+    settings = Settings(_env_file=None, database_url=f"sqlite:///{tmp_path}/flowkick.db")
+    database = Database(settings)
+    await _subscription(database, settings)
+    await database.close()
+    code, found = await findings(bare)
+    assert code == 0
+    settings.key_file.chmod(0o644)
+    code, found = await findings(bare)
+    assert (code, "chmod 600" in found["secret key"]["says"]) == (1, True)
+    settings.key_file.unlink()
+    code, found = await findings(bare)
+    assert (code, found["secrets"]["ok"]) == (1, False)
+    assert not settings.key_file.exists()
+
+
+async def test_a_database_that_is_none_is_one_line(bare: Machine) -> None:
+    (bare.folder / "flowkick.db").write_text("no database, but a text of some length\n" * 50)
+    assert (await findings(bare))[0] == 1
+    for command in (("admin", "list"), ("migrate",), ("serve", "--port", "0")):
+        ended = await bare.run(*command)
+        assert (ended.code, ended.err.count("\n")) == (1, 1), ended.err
+        assert "Traceback" not in ended.err
