@@ -64,6 +64,47 @@ async def test_a_forwarded_address_makes_nobody_trusted(
             assert answer.status_code == 401
 
 
+@pytest.mark.parametrize(
+    ("peer", "proxies", "status"),
+    [
+        ("127.0.0.1", "", 200),
+        ("::1", "", 200),
+        ("192.0.2.5", "", 401),
+        ("::ffff:192.0.2.5", "", 401),
+        ("testclient", "", 401),
+        ("10.1.2.3", "10.1.2.0/24", 200),
+        ("::ffff:10.1.2.3", "10.1.2.0/24", 200),
+        ("10.1.3.3", "10.1.2.0/24", 401),
+        ("127.0.0.1", "10.1.2.0/24", 401),
+        ("2001:db8::1", "10.1.2.0/24,2001:db8::/64", 200),
+        ("2001:db8:1::1", "10.1.2.0/24,2001:db8::/64", 401),
+    ],
+)
+async def test_only_a_trusted_peer_names_an_admin_without_a_key(
+    settings: Settings, database: Database, peer: str, proxies: str, status: int
+) -> None:
+    admin_id, _ = await new_admin(database)
+    trusting = load_settings(
+        _env_file=None,
+        database_url=settings.database_url,
+        secret_key=MASTER_KEY,
+        trust_admin_header=True,
+        trusted_proxies=proxies,
+    )
+    process = Process(trusting)
+    transport = httpx.ASGITransport(process.application(), client=(peer, 1))
+    async with httpx.AsyncClient(transport=transport, base_url="http://x") as http:
+        answer = await http.get("/api/admin/webhooks", headers={"X-Admin-ID": admin_id})
+    await process.database.close()
+    assert answer.status_code == status, answer.text
+
+
+async def test_the_header_alone_counts_for_nothing_unless_trusted(api: Api) -> None:
+    async with httpx.AsyncClient(base_url=api.url) as http:
+        answer = await http.get("/api/admin/webhooks", headers={"X-Admin-ID": api.admin_id})
+    assert (answer.status_code, answer.json()["code"]) == (401, "unauthenticated")
+
+
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "flowkick.example.com"])
 def test_an_open_address_that_trusts_the_header_is_refused_at_start(host: str) -> None:
     settings = load_settings(

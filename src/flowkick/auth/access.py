@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ipaddress import ip_address
+from ipaddress import IPv4Address, IPv6Address, ip_address
 
 from starlette.requests import HTTPConnection
 
@@ -48,12 +48,17 @@ def _vouched_for(request: HTTPConnection, settings: Settings) -> bool:
     if not settings.trust_admin_header or request.client is None:
         return False
     try:
-        peer = ip_address(request.client.host)
+        peer = _plain(ip_address(request.client.host))
     except ValueError:
         return False
     if settings.trusted_proxies:
         return any(peer in network for network in settings.trusted_proxies)
     return peer.is_loopback
+
+
+def _plain(address: IPv4Address | IPv6Address) -> IPv4Address | IPv6Address:
+    """The IPv4 address that a socket of both families writes as ``::ffff:10.1.2.3``."""
+    return getattr(address, "ipv4_mapped", None) or address
 
 
 def _how_to(admin_id: str | None) -> str:
