@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import Any, NoReturn
 
 import httpx
 import pytest
+from sqlalchemy.exc import OperationalError
 
+from flowkick.core.errors import SettingsError
+from flowkick.storage.database import Database
+from tests.conftest import client
 from tests.support.server import Api
 
 JSON = {"Content-Type": "application/json"}
@@ -36,17 +40,63 @@ CASES: list[tuple[str, str, dict[str, Any], int, str]] = [
 ]
 
 
+def _one_shape(answer: httpx.Response) -> None:
+    body = answer.json()
+    assert list(body) == ["success", "error", "code", "details"]
+    assert body["success"] is False
+    assert len(body["error"]) > 10
+    assert "hush" not in answer.text
+    assert "10.0.0.7" not in answer.text
+    assert answer.headers["content-type"] == "application/json"
+    assert answer.headers["x-request-id"].startswith("req_")
+
+
 @pytest.mark.parametrize(("method", "path", "request_", "status", "code"), CASES)
 async def test_failures_have_one_shape(
     api: Api, method: str, path: str, request_: dict[str, Any], status: int, code: str
 ) -> None:
     answer = await api.http.request(method, path, **request_)
-    body = answer.json()
-    assert (answer.status_code, body["code"]) == (status, code)
-    assert list(body) == ["success", "error", "code", "details"]
-    assert body["success"] is False
-    assert len(body["error"]) > 10
-    assert answer.headers["x-request-id"].startswith("req_")
+    assert (answer.status_code, answer.json()["code"]) == (status, code)
+    _one_shape(answer)
+
+
+async def test_who_may_not_and_what_conflicts_is_told_in_the_same_shape(api: Api) -> None:
+    users = "/api/admin/users"
+    async with client(api.url, None) as http:
+        nobody = await http.post(users, json={})
+    other = await api.http.post(users, json={}, headers={"X-Admin-ID": "adm_other"})
+    await api.http.post(users, json={"manychatId": "1"})
+    twice = await api.http.post(users, json={"manychatId": "1"})
+    for answer, status in ((nobody, 401), (other, 403), (twice, 409)):
+        assert answer.status_code == status, answer.text
+        _one_shape(answer)
+    assert nobody.headers["www-authenticate"].startswith("Bearer")
+
+
+async def test_the_database_away_is_told_without_a_word_of_it(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(*_: Any) -> NoReturn:
+        raise OperationalError("SELECT secret", {"p": "hush"}, ConnectionError("10.0.0.7"))
+
+    monkeypatch.setattr(Database, "reading", away)
+    answer = await api.http.get("/api/admin/users")
+    assert (answer.status_code, answer.json()["code"]) == (503, "unavailable")
+    assert int(answer.headers["retry-after"]) >= 1
+    _one_shape(answer)
+
+
+@pytest.mark.parametrize("error", [RuntimeError("hush 10.0.0.7"), SettingsError("hush 10.0.0.7")])
+async def test_a_failure_inside_is_told_without_a_word_of_it(
+    api: Api, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def fail(*_: Any) -> NoReturn:
+        raise error
+
+    monkeypatch.setattr(Database, "reading", fail)
+    answer = await api.http.get("/api/admin/users")
+    assert (answer.status_code, answer.json()["code"]) == (500, "internal_error")
+    _one_shape(answer)
 
 
 async def test_what_is_unknown_is_named(api: Api) -> None:
@@ -74,11 +124,10 @@ async def test_bodies_have_a_limit_whether_announced_or_not(
 ) -> None:
     size = limit * 1024 * 1024 + 65_536
     for content in (b" " * size, _chunks(size)):
-        try:
-            answer = await api.http.post(f"/api/admin/{path}", content=content, headers=JSON)
-        except httpx.WriteError:
-            continue  # the server hung up on us before we had sent it all
+        answer = await api.http.post(f"/api/admin/{path}", content=content, headers=JSON)
         assert (answer.status_code, answer.json()["code"]) == (413, "too_large")
+        assert f"{limit} MiB" in answer.json()["error"]
+        _one_shape(answer)
 
 
 async def test_a_post_under_an_idempotency_key_is_done_once(api: Api) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 from collections.abc import AsyncIterator
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -75,6 +77,20 @@ async def test_the_answer_is_kept_sealed(api: Api) -> None:
         row = await session.get(IdempotencyKey, (api.admin_id, "one"))
     assert row is not None
     assert secret not in row.answer
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+async def test_the_files_of_the_database_hold_no_answer_in_the_clear(
+    api: Api, tmp_path: Path
+) -> None:
+    webhook = (await post(api, "one")).json()["webhook"]
+    token = (await post(api, "two", {}, "/api/admin/connections")).json()["token"]
+    names = ("flowkick.db", "flowkick.db-wal")
+    files = {name: (tmp_path / name).read_bytes() for name in names}
+    assert webhook["id"].encode() in b"".join(files.values())
+    for secret in (webhook["secret"], webhook["signingSecret"], token):
+        for form in (secret.encode(), base64.b64encode(secret.encode())[4:-4]):
+            assert not [name for name, content in files.items() if form in content]
 
 
 async def test_another_request_under_the_key_is_a_conflict(api: Api) -> None:

@@ -10,11 +10,17 @@ from datetime import timedelta
 from typing import Any
 
 import httpx
-from sqlalchemy import text
+import pytest
+from fastapi.routing import APIRoute
+from sqlalchemy import select
+from starlette.routing import Route
 
 from flowkick import models
+from flowkick.api import health, metrics
+from flowkick.app import ROUTERS, Process
 from flowkick.auth.service import create_key, revoke_key
 from flowkick.core.clock import system_clock
+from flowkick.http.route import ApiRoute
 from flowkick.storage.database import Database
 from tests.conftest import new_admin
 from tests.support.endpoint import Endpoint
@@ -94,22 +100,16 @@ async def _victim(api: Api, endpoint: Endpoint) -> dict[str, str]:
     }
 
 
-async def _dump(database: Database, admin_id: str) -> dict[str, list[Any]]:
-    """Every row of the admin, in every table."""
-    tables = [table for table in models.metadata.sorted_tables if "adminId" in table.columns]
+async def _dump(database: Database, but_of: str = "") -> dict[str, list[str]]:
+    """Every row of every table, but those of one admin."""
+    found = {}
     async with database.reader.connect() as connection:
-        return {
-            table.name: sorted(
-                map(
-                    repr,
-                    await connection.execute(
-                        text(f'SELECT * FROM "{table.name}" WHERE "adminId" = :id'),  # noqa: S608
-                        {"id": admin_id},
-                    ),
-                )
-            )
-            for table in tables
-        }
+        for table in models.metadata.sorted_tables:
+            statement = select(table)
+            if "adminId" in table.columns:
+                statement = statement.where(table.columns["adminId"] != but_of)
+            found[table.name] = sorted(map(repr, await connection.execute(statement)))
+    return found
 
 
 async def _keys(database: Database, admin_id: str) -> dict[str, str]:
@@ -131,6 +131,11 @@ async def _keys(database: Database, admin_id: str) -> dict[str, str]:
     }
 
 
+def _another(id_: str) -> str:
+    """An id of the same form that nobody has."""
+    return str(int(id_) + 1_000_000) if id_.isdecimal() else id_[:-12] + "0" * 12
+
+
 def _bearer(key: str) -> dict[str, str]:
     return {"Authorization": f"Bearer {key}"}
 
@@ -139,7 +144,8 @@ async def test_without_a_key_that_fits_nothing_is_read_changed_or_revealed(api: 
     async with Endpoint() as endpoint:
         ids = await _victim(api, endpoint)
         keys = await _keys(api.database, api.admin_id)
-        before = await _dump(api.database, api.admin_id)
+        before = await _dump(api.database)
+        sent = len(endpoint.arrivals)
         refused = {
             "no key": {},
             "only the id": {"X-Admin-ID": api.admin_id},
@@ -160,14 +166,15 @@ async def test_without_a_key_that_fits_nothing_is_read_changed_or_revealed(api: 
                     answer = await operation.call(http, _bearer(keys[name]))
                     assert answer.status_code == 403, (operation, name, answer.text)
                     assert PRIVATE not in answer.text
-        assert await _dump(api.database, api.admin_id) == before
+        assert await _dump(api.database) == before
+        assert len(endpoint.arrivals) == sent
 
 
 async def test_another_admin_sees_and_changes_nothing(api: Api) -> None:
     async with Endpoint() as endpoint:
         ids = await _victim(api, endpoint)
-        _, other_key = await new_admin(api.database)
-        before = await _dump(api.database, api.admin_id)
+        other_id, other_key = await new_admin(api.database)
+        before = await _dump(api.database, but_of=other_id)
         sent = len(endpoint.arrivals)
         async with httpx.AsyncClient(base_url=api.url, headers=_bearer(other_key)) as http:
             for operation in await _operations(api, ids):
@@ -178,5 +185,70 @@ async def test_another_admin_sees_and_changes_nothing(api: Api) -> None:
                     assert answer.json()["code"] == "not_found"
                 mixed = await operation.call(http, {"X-Admin-ID": api.admin_id})
                 assert mixed.status_code == 403, (operation, mixed.text)
-        assert await _dump(api.database, api.admin_id) == before
+        assert await _dump(api.database, but_of=other_id) == before
         assert len(endpoint.arrivals) == sent
+
+
+async def test_what_is_anothers_is_answered_as_what_does_not_exist(api: Api) -> None:
+    async with Endpoint() as endpoint:
+        ids = await _victim(api, endpoint)
+        nobodys = {path: _another(value) for path, value in ids.items()}
+        pairs = zip(await _operations(api, ids), await _operations(api, nobodys), strict=True)
+        _, other_key = await new_admin(api.database)
+        async with httpx.AsyncClient(base_url=api.url, headers=_bearer(other_key)) as http:
+            for theirs, made_up in pairs:
+                if theirs.has_id:
+                    got = [await one.call(http, {}) for one in (theirs, made_up)]
+                    assert {answer.status_code for answer in got} == {404}, theirs
+                    real, invented = (answer.text for answer in got)
+                    for path, value in ids.items():
+                        invented = invented.replace(nobodys[path], value)
+                    assert real == invented, theirs
+
+
+async def test_anothers_ids_open_no_page_of_a_list(api: Api) -> None:
+    async with Endpoint() as endpoint:
+        ids = await _victim(api, endpoint)
+        _, other_key = await new_admin(api.database)
+        async with httpx.AsyncClient(base_url=api.url, headers=_bearer(other_key)) as http:
+            hook = {"url": endpoint.url, "events": ["user.deleted"]}
+            made = (await http.post("/api/admin/webhooks", json=hook)).json()["webhook"]["id"]
+            for path, cursor in (
+                ("/api/admin/users", ids["/users"]),
+                (f"/api/admin/webhooks/{made}/deliveries", ids["/deliveries"]),
+            ):
+                answer = await http.get(path, params={"cursor": cursor})
+                assert PRIVATE not in answer.text
+                assert ids["/users"] not in answer.text.replace(cursor, "")
+
+
+async def test_the_token_of_a_connection_opens_nothing_else(api: Api) -> None:
+    async with Endpoint() as endpoint:
+        ids = await _victim(api, endpoint)
+        token = (await api.http.post("/api/admin/connections", json={})).json()["token"]
+        before = await _dump(api.database)
+        async with httpx.AsyncClient(base_url=api.url) as http:
+            for operation in await _operations(api, ids):
+                if operation.name == "pushManychatContact":
+                    continue
+                for headers in ({"X-Flowkick-Token": token}, _bearer(token)):
+                    answer = await operation.call(http, headers)
+                    assert answer.status_code == 401, (operation, answer.text)
+        assert await _dump(api.database) == before
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+async def test_the_document_leaves_no_route_out(api: Api, process: Process) -> None:
+    document = (await api.http.get("/openapi.json")).json()
+    listed = {(path, method.upper()) for path, item in document["paths"].items() for method in item}
+    served = {
+        (route.path_format, method)
+        for router in (*ROUTERS, health.router, metrics.router)
+        for route in router.routes
+        if isinstance(route, APIRoute)
+        for method in route.methods or ()
+    }
+    assert listed == served
+    assert all(isinstance(route, ApiRoute) for router in ROUTERS for route in router.routes)
+    beside = {route.path for route in process.application().routes if isinstance(route, Route)}
+    assert beside == {"/openapi.json", "/docs", "/docs/oauth2-redirect"}
