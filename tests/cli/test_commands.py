@@ -10,6 +10,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 import httpx
+import pytest
 
 from flowkick.delivery.signing import new_secret, signed_headers
 from tests.conftest import MASTER_KEY
@@ -30,6 +31,69 @@ async def test_admins_and_keys_are_made_listed_and_revoked(machine: Machine) -> 
     assert (await machine.run(*arguments)).code == 0
     keys = (await machine.run("key", "list", "--admin", admin["adminId"], "--json")).json()
     assert [bool(key["revokedAt"]) for key in keys] == [False, True]
+
+
+async def test_connections_are_made_listed_and_revoked(machine: Machine) -> None:
+    await machine.run("migrate")
+    admin_id = (await machine.run("admin", "create", "A", "--json")).json()["adminId"]
+    of = ("--admin", admin_id, "--json")
+    made = (await machine.run("connection", "create", *of)).json()
+    assert sorted(made) == ["connectionId", "token"]
+    listed = await machine.run("connection", "list", *of)
+    (row,) = listed.json()
+    assert (row["id"], row["revokedAt"]) == (made["connectionId"], None)
+    assert made["token"] not in listed.out
+    revoked = (await machine.run("connection", "revoke", made["connectionId"], *of)).json()
+    assert revoked["revokedAt"]
+
+
+async def test_one_admin_revokes_nothing_of_anothers(machine: Machine) -> None:
+    await machine.run("migrate")
+    mine, theirs = [
+        (await machine.run("admin", "create", name, "--json")).json()["adminId"]
+        for name in ("Mine", "Theirs")
+    ]
+    made = (await machine.run("connection", "create", "--admin", theirs, "--json")).json()
+    key = (await machine.run("key", "list", "--admin", theirs, "--json")).json()[0]["id"]
+    for kind, id_ in (("key", key), ("connection", made["connectionId"])):
+        ended = await machine.run(kind, "revoke", id_, "--admin", mine)
+        assert (ended.code, ended.err.count("\n")) == (1, 1)
+        (row,) = (await machine.run(kind, "list", "--admin", theirs, "--json")).json()
+        assert row["revokedAt"] is None
+
+
+async def test_an_open_address_that_trusts_the_header_is_not_served(bare: Machine) -> None:
+    ended = await bare.run(
+        *("serve", "--host", "0.0.0.0", "--port", "0"), FLOWKICK_TRUST_ADMIN_HEADER="true"
+    )
+    assert (ended.code, ended.err.count("\n")) == (1, 1), ended.err
+    assert "FLOWKICK_TRUSTED_PROXIES" in ended.err
+    assert list(bare.folder.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status"),
+    [
+        (("key", "create", "--scope", "everything"), 1),
+        (("key", "create", "--expires-in-days", "0"), 2),
+        (("key", "revoke", "key_0"), 1),
+        (("connection", "revoke", "con_0"), 1),
+        (("connection", "create", "--name", " "), 1),
+        (("connection", "create", "--name", "x" * 256), 1),
+        (("key", "create", "--name", "x" * 256), 1),
+        (("key", "create", "--name", "\udcff"), 1),
+        (("connection", "create", "--name", "\udcff"), 1),
+        (("connection", "list", "--admin", "\udcff"), 1),
+        (("connection", "revoke", "\udcff"), 1),
+    ],
+)
+async def test_what_a_command_can_not_take_is_one_line(
+    bare: Machine, arguments: tuple[str, ...], status: int
+) -> None:
+    await bare.run("admin", "create", "A")
+    ended = await bare.run(*arguments[:2], "--admin", "A", *arguments[2:])
+    assert (ended.code, "Traceback" in ended.err) == (status, False), ended.out + ended.err
+    assert ended.out == ""
 
 
 async def test_a_server_says_when_it_is_ready_and_ends_well_without_telling_secrets(

@@ -15,6 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from flowkick.auth.models import Admin, ApiKey
 from flowkick.core.errors import Forbidden, InvalidInput, NotFound, Unauthenticated
 from flowkick.core.ids import new_id, new_token
+from flowkick.core.schemas import checked_name
 from flowkick.storage.tenancy import TenantSession
 
 _UNKNOWN_KEY = "This API key is not known: check that it was copied whole, with its fk_."
@@ -55,10 +56,7 @@ def hash_token(token: str) -> str:
 
 async def create_admin(session: AsyncSession, name: str, now: datetime) -> Admin:
     """Add an admin. Its first key is made with `create_key`."""
-    name = name.strip()
-    if not 1 <= len(name) <= 255:
-        raise InvalidInput("An admin's name has 1 to 255 characters.")
-    admin = Admin(id=new_id("adm"), name=name, created_at=now)
+    admin = Admin(id=new_id("adm"), name=checked_name(name, "an admin"), created_at=now)
     session.add(admin)
     await session.flush()
     return admin
@@ -81,7 +79,7 @@ async def create_key(
     token = new_token("fk")
     key = ApiKey(
         id=new_id("key"),
-        name=name,
+        name=checked_name(name, "an API key"),
         key_hash=hash_token(token),
         hint=token[-4:],
         scopes=sorted(set(scopes)),

@@ -66,6 +66,8 @@ def main() -> None:
         _fail(error.sentence)
     except SQLAlchemyError as error:
         _fail(database_problem(error))
+    except UnicodeEncodeError:
+        _fail("An argument holds bytes that are no text in UTF-8.")
     except OSError as error:
         _fail(str(error))
 

@@ -14,6 +14,7 @@ from flowkick.auth.service import Principal, Scope, hash_token
 from flowkick.connectors.models import Connection
 from flowkick.core.errors import NotFound, Unauthenticated
 from flowkick.core.ids import new_id, new_token
+from flowkick.core.schemas import checked_name
 from flowkick.http.context import Context
 from flowkick.http.route import by_api_key
 from flowkick.storage.tenancy import TenantSession
@@ -29,7 +30,7 @@ async def create_connection(
     connection = Connection(
         id=new_id("con"),
         kind=MANYCHAT,
-        name=name,
+        name=checked_name(name, "a connection"),
         token_hash=hash_token(token),
         hint=token[-4:],
         created_at=now,

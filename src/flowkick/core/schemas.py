@@ -13,11 +13,14 @@ from pydantic import (
     ConfigDict,
     PlainSerializer,
     StringConstraints,
+    TypeAdapter,
+    ValidationError,
     WithJsonSchema,
 )
 from pydantic.alias_generators import to_camel
 
 from flowkick.core.clock import isoformat, parse_iso
+from flowkick.core.errors import InvalidInput
 
 _SURROGATES: Final = re.compile("[\ud800-\udfff]")
 
@@ -42,6 +45,22 @@ Name = Annotated[
     BeforeValidator(_storable),
 ]
 """What something is called: 1 to 255 characters, without spaces at its ends."""
+
+_NAME: Final = TypeAdapter(Name)
+
+
+def checked_name(name: str, of: str) -> str:
+    """`name` as `Name` takes it, for what comes by another way than a request.
+
+    Raises InvalidInput where it can't be one.
+    """
+    try:
+        return _NAME.validate_python(name)
+    except ValidationError:
+        raise InvalidInput(
+            f"The name of {of} has 1 to 255 characters, each of them one that can be stored."
+        ) from None
+
 
 Timestamp = Annotated[
     datetime,
