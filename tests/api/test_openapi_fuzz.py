@@ -8,8 +8,10 @@ from typing import Any
 
 import httpx
 import pytest
+import pytest_asyncio
 import schemathesis
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import HealthCheck, Phase, given
+from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from schemathesis.checks import not_a_server_error
 from schemathesis.specs.openapi.checks import (
@@ -18,6 +20,9 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
+from flowkick.app import Process
+from flowkick.core.settings import Settings
+from flowkick.storage.database import Database
 from tests.support.server import Api
 
 EXAMPLES = 12
@@ -33,6 +38,12 @@ UNDOCUMENTED = {"/metrics"}
 
 HOOK = {"url": "http://127.0.0.1:9/hook", "events": ["*"], "headers": {"X-A": "1"}}
 USER = {"firstName": "Ada", "tags": ["vip"], "customFields": {"drink": "tea"}}
+
+
+@pytest_asyncio.fixture
+async def process(settings: Settings, database: Database) -> Process:
+    # An engine that retries draws jitter from `random`, whose state Hypothesis guards.
+    return Process(settings.model_copy(update={"worker": False}))
 
 
 async def test_nonsense_finds_no_failure_and_no_undocumented_answer(api: Api) -> None:
@@ -113,7 +124,7 @@ def _fuzz_operation(operation: Any, headers: list[dict[str, str]], made: list[st
     answered = set()
 
     @given(case=strategy, sent=st.sampled_from(headers))
-    @settings(
+    @hypothesis_settings(
         max_examples=EXAMPLES,
         deadline=None,
         derandomize=True,
