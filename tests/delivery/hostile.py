@@ -7,7 +7,7 @@ it managed to send and which requests reached it, so that tests can bound what t
 import asyncio
 import gzip
 import ssl
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Self
@@ -107,6 +107,7 @@ class HostileReceiver:
         self.canned = b""
         """What /canned answers."""
         self._arrived = asyncio.Event()
+        self._writers: set[asyncio.StreamWriter] = set()
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def __aenter__(self) -> Self:
@@ -129,10 +130,22 @@ class HostileReceiver:
         """Wait until a first request has arrived."""
         await self._arrived.wait()
 
+    @property
+    def open_connections(self) -> int:
+        """How many connections the client has not closed."""
+        return len(self._writers)
+
+    async def say_to_all(self, data: bytes) -> None:
+        """Write on every open connection, unasked."""
+        for writer in list(self._writers):
+            writer.write(data)
+            await writer.drain()
+
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None
         self._tasks.add(task)
+        self._writers.add(writer)
         self.connections += 1
         try:
             with suppress(OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
@@ -141,6 +154,7 @@ class HostileReceiver:
             pass  # the test is over; asyncio would log the cancellation of a handler
         finally:
             self._tasks.discard(task)
+            self._writers.discard(writer)
             writer.close()
             with suppress(OSError, asyncio.CancelledError):
                 await writer.wait_closed()
@@ -381,16 +395,3 @@ async def _switch(connection: Connection, _: Received) -> None:
         b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: upgrade\r\n\r\n"
     )
     await connection.forever(BLOCK)
-
-
-class Names:
-    """A name server of the test's own, which gives each answer once and then the last one."""
-
-    def __init__(self, *answers: Sequence[str] | OSError) -> None:
-        self.answers = list(answers)
-
-    async def __call__(self, _host: str, _port: int) -> Sequence[str]:
-        answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
-        if isinstance(answer, OSError):
-            raise answer
-        return answer

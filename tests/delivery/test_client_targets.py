@@ -11,7 +11,8 @@ import pytest_asyncio
 
 from flowkick.delivery.client import Outcome, OutcomeKind, Request, Sender
 from flowkick.delivery.targets import TargetGuard, TargetRefused
-from tests.delivery.hostile import HostileReceiver, Names
+from tests.delivery.hostile import HostileReceiver
+from tests.delivery.names import Names
 
 pytestmark = pytest.mark.asyncio
 

@@ -17,7 +17,8 @@ from cryptography.x509.oid import NameOID
 
 from flowkick.delivery.client import Outcome, OutcomeKind, Request, Sender
 from flowkick.delivery.targets import TargetGuard
-from tests.delivery.hostile import HostileReceiver, Names
+from tests.delivery.hostile import HostileReceiver
+from tests.delivery.names import Names
 
 pytestmark = pytest.mark.asyncio
 

@@ -6,6 +6,7 @@ where it may go (`TargetGuard`, asked about every address that is connected to).
 followed, cookies not kept, bodies not decompressed, proxies of the environment not used.
 """
 
+import asyncio
 import logging
 import os
 import ssl
@@ -20,12 +21,22 @@ from time import perf_counter
 from types import TracebackType
 from typing import Self
 
-import aiohttp
+from yarl import URL
 
 from flowkick.delivery.connections import (
-    GuardedConnector,
-    HeadTooLargeError,
+    ConnectError,
+    ConnectionPool,
+    LookupFailedError,
+    Origin,
     SocketRefusedError,
+)
+from flowkick.delivery.exchange import (
+    KEPT_BODY_BYTES,
+    BadResponseError,
+    BodyCutError,
+    ConnectionLostError,
+    HeadTooLargeError,
+    Reply,
     StaleConnectionError,
 )
 from flowkick.delivery.targets import TargetGuard, TargetRefused
@@ -34,15 +45,12 @@ __all__ = ["Outcome", "OutcomeKind", "Request", "Sender"]
 
 logger = logging.getLogger(__name__)
 
-MAX_BODY_BYTES = 64 * 1024
 KEPT_CHARACTERS = 1000
-_KEPT_BYTES = 4 * KEPT_CHARACTERS
-"""1,000 characters of UTF-8 never need more, and a character cut at the end is never kept."""
-
 MAX_RETRY_AFTER_SECONDS = 24 * 60 * 60.0
 
 _WAIT_STATUSES = frozenset({429, 503})
 _CACHED = 4096
+_ACCEPT = "Accept: */*\r\nAccept-Encoding: identity\r\n"
 
 
 class OutcomeKind(StrEnum):
@@ -92,13 +100,12 @@ class Outcome:
         return self.kind is OutcomeKind.RESPONSE and status is not None and 200 <= status < 300
 
 
-@dataclass(slots=True)
-class _Reply:
-    """What has arrived of a response so far."""
+@dataclass(frozen=True, slots=True)
+class _Target:
+    """A URL that was let through, and the head of every request to it."""
 
-    status: int | None = None
-    retry_after: str | None = None
-    body: bytes = b""
+    origin: Origin
+    head: str
 
 
 def _utc_now() -> datetime:
@@ -125,9 +132,8 @@ class Sender:
         self._connections = connections
         self._tls = tls
         self._clock = clock
-        self._target = lru_cache(_CACHED)(guard.target)
-        self._timeout = lru_cache(_CACHED)(_total_timeout)
-        self._session: aiohttp.ClientSession | None = None
+        self._target = lru_cache(_CACHED)(self._find_target)
+        self._pool: ConnectionPool | None = None
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -143,41 +149,31 @@ class Sender:
 
     async def start(self) -> None:
         """Make the connection pool; must run in the event loop that will send."""
-        self._session = aiohttp.ClientSession(
-            connector=GuardedConnector(self._guard, self._connections, self._tls),
-            cookie_jar=aiohttp.DummyCookieJar(),
-            headers={"Accept-Encoding": "identity"},
-            auto_decompress=False,
-            trust_env=False,
-        )
+        self._pool = ConnectionPool(self._guard, self._connections, self._tls)
 
     async def close(self) -> None:
         """Close all connections; requests in flight end as faults."""
-        if self._session is not None:
-            await self._session.close()
+        if self._pool is not None:
+            self._pool.close()
+            await asyncio.sleep(0)  # for what was closed to notice
 
     async def send(self, request: Request) -> Outcome:
         """Make the request and tell what came of it. Raises nothing but CancelledError."""
-        if self._session is None:
+        if self._pool is None:
             raise RuntimeError("Sender.start() has not run")
         started_at, start = self._clock(), perf_counter()
-        reply = _Reply()
+        reply = Reply()
         kind = OutcomeKind.RESPONSE
         message: str | None
         retry_after: float | None = None
         try:
-            try:
-                await self._exchange(self._session, request, reply, request.timeout)
-            except StaleConnectionError:
-                # The receiver closed an idle connection just as it was chosen. RFC 9112, 9.3.1
-                # lets a request be repeated then; ours carries its id for receivers to see.
-                left = max(request.timeout - (perf_counter() - start), 0.001)
-                await self._exchange(self._session, request, reply, left)
+            async with asyncio.timeout(request.timeout):
+                await self._exchange(self._pool, request, reply)
         except Exception as error:  # noqa: BLE001  # an edge: whatever a stranger causes is data
             kind, message = _explain(error, request)
         else:
             message = _explain_status(reply.status)
-            if reply.retry_after is not None:
+            if reply.retry_after is not None and reply.status in _WAIT_STATUSES:
                 retry_after = _retry_after_seconds(reply.retry_after, self._clock())
         return Outcome(
             kind,
@@ -189,44 +185,55 @@ class Sender:
             started_at,
         )
 
-    async def _exchange(
-        self, session: aiohttp.ClientSession, request: Request, reply: _Reply, seconds: float
-    ) -> None:
-        response = await session.post(
-            self._target(request.url),
-            data=request.body,
-            headers=request.headers,
-            timeout=self._timeout(seconds),
-            allow_redirects=False,
-        )
+    async def _exchange(self, pool: ConnectionPool, request: Request, reply: Reply) -> None:
+        target = self._target(request.url)
+        data = _encode(target.head, request)
         try:
-            reply.status = status = response.status
-            if status in _WAIT_STATUSES:
-                reply.retry_after = response.headers.get("Retry-After")
-            await _read_body(response.content, reply)
-        finally:
-            response.close()  # drops the connection, unless the response was read to its end
+            await _try(pool, target.origin, data, reply, fresh=False)
+        except StaleConnectionError:
+            # The receiver closed an idle connection just as it was chosen. RFC 9112, 9.3.1
+            # lets a request be repeated then; ours carries its id for receivers to see.
+            await _try(pool, target.origin, data, reply, fresh=True)
+
+    def _find_target(self, url: str) -> _Target:
+        target = self._guard.target(url)
+        secure = target.scheme == "https"
+        origin = Origin(secure, target.raw_host or "", target.port or (443 if secure else 80))
+        host = target.host_port_subcomponent or ""
+        return _Target(origin, f"POST {target.raw_path_qs} HTTP/1.1\r\nHost: {host}\r\n{_ACCEPT}")
 
 
-async def _read_body(content: aiohttp.StreamReader, reply: _Reply) -> None:
-    size = 0
-    while size < MAX_BODY_BYTES and not content.at_eof():
-        chunk = await content.readany()
-        if size < _KEPT_BYTES:
-            reply.body += chunk[:_KEPT_BYTES]
-        size += len(chunk)
+async def _try(
+    pool: ConnectionPool, origin: Origin, data: bytes, reply: Reply, *, fresh: bool
+) -> None:
+    connection = await pool.take(origin, fresh=fresh)
+    try:
+        await connection.begin(data, reply)
+    except BaseException:
+        connection.abort()
+        raise
+    finally:
+        pool.give_back(origin, connection)
 
 
-def _total_timeout(seconds: float) -> aiohttp.ClientTimeout:
-    # aiohttp rounds timeouts over ceil_threshold up to whole seconds, to save timers.
-    return aiohttp.ClientTimeout(total=seconds, ceil_threshold=3600)
+def _encode(head: str, request: Request) -> bytes:
+    """The request's bytes. Raises ValueError for headers that would break out of their lines."""
+    fields = "\r\n".join([f"{name}: {value}" for name, value in request.headers.items()])
+    lines = max(len(request.headers) - 1, 0)
+    if fields.count("\n") != lines or fields.count("\r") != lines or "\0" in fields:
+        raise ValueError("a header holds a line break")
+    separator = "\r\n" if fields else ""
+    length = len(request.body)
+    return (
+        f"{head}{fields}{separator}Content-Length: {length}\r\n\r\n".encode("ascii") + request.body
+    )
 
 
 def _text(body: bytes) -> str:
     """Text that PostgreSQL takes: no NUL, no lone surrogate."""
     if not body:
         return ""
-    decoded = body[:_KEPT_BYTES].decode("utf-8", "replace")[:KEPT_CHARACTERS]
+    decoded = body[:KEPT_BODY_BYTES].decode("utf-8", "replace")[:KEPT_CHARACTERS]
     return decoded.replace("\0", "\ufffd")
 
 
@@ -262,35 +269,36 @@ def _explain(error: Exception, request: Request) -> tuple[OutcomeKind, str]:
     """The kind and the sentence of an exchange that did not end with a whole response."""
     if isinstance(error, TargetRefused):
         return OutcomeKind.REFUSED, str(error)
-    cause = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else None
-    if isinstance(cause, SocketRefusedError):
-        return OutcomeKind.REFUSED, str(cause)
+    if isinstance(error, SocketRefusedError):
+        return OutcomeKind.REFUSED, str(error)
     if isinstance(error, TimeoutError):
         return OutcomeKind.TIMEOUT, f"No complete response arrived within {request.timeout:g} s."
-    return OutcomeKind.FAULT, _explain_fault(error)
+    return OutcomeKind.FAULT, _explain_fault(error, request.url)
 
 
-def _explain_fault(error: Exception) -> str:
+def _explain_fault(error: Exception, url: str) -> str:
     match error:
-        case aiohttp.ClientConnectorCertificateError():
-            why = getattr(error.certificate_error, "verify_message", "") or "it is not valid"
+        case ssl.SSLCertVerificationError():
+            why = error.verify_message or "it is not valid"
             return f"The receiver's TLS certificate was not accepted: {why.rstrip('.')}."
-        case aiohttp.ClientConnectorSSLError():
-            why = getattr(error.os_error, "reason", None) or "the handshake failed"
+        case ssl.SSLError():
+            why = error.reason or "the handshake failed"
             return f"No TLS connection could be made: {why.replace('_', ' ').lower()}."
-        case aiohttp.ClientConnectorDNSError():
-            return f"The name {error.host} could not be resolved."
-        case aiohttp.ClientConnectorError():
-            code = error.os_error.errno
+        case LookupFailedError():
+            return f"The name {URL(url).raw_host} could not be resolved."
+        case ConnectError():
+            target = URL(url)
+            code = getattr(error.__cause__, "errno", None)
             why = os.strerror(code) if code else "it was not accepted"
-            return f"No connection could be made to {error.host} port {error.port}: {why}."
-        case aiohttp.ClientPayloadError():
+            where = f"{target.raw_host} port {target.port}"
+            return f"No connection could be made to {where}: {why}."
+        case BodyCutError():
             return "The response broke off before its body was complete."
         case HeadTooLargeError():
             return "The response's headers and interim responses are too many or too large."
-        case aiohttp.ClientResponseError():
+        case BadResponseError():
             return "The response is not valid HTTP, or its headers are too large."
-        case aiohttp.ServerDisconnectedError() | OSError():
+        case ConnectionLostError() | OSError():
             return "The connection was closed before a response arrived."
     logger.error("A webhook request failed in an unforeseen way: %s", type(error).__name__)
     return f"The request could not be made ({type(error).__name__})."
