@@ -243,3 +243,13 @@ async def test_the_demo_ends_well_at_ctrl_c_and_names_a_taken_port(bare: Machine
     process.send_signal(signal.SIGINT)
     out, err = await asyncio.wait_for(process.communicate(), 30)
     assert (process.returncode, b"Ended" in out, b"Traceback" in err) == (0, True, False)
+
+
+async def test_the_demo_ends_when_nobody_reads_it_any_more(bare: Machine) -> None:
+    process = await bare.start("demo", "--port", "0", "--for", "1")
+    assert process.stdout is not None
+    assert process.stderr is not None
+    await process.stdout.readline()
+    process.stdout._transport.close()  # type: ignore[attr-defined]  # noqa: SLF001  # as head(1)
+    err = await asyncio.wait_for(process.stderr.read(), 60)
+    assert (await process.wait(), b"Traceback" in err) == (1, False)

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import signal
 import socket
 import tempfile
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager, closing, suppress
+from http.client import HTTPConnection
 from pathlib import Path
 from typing import Annotated, Any, Final
 
-import aiohttp
 import typer
 
 from flowkick.app import Process
@@ -21,6 +22,7 @@ from flowkick.cli.receiver import Received, Receiver, render
 from flowkick.cli.serving import listen_on, make_server, serve_process
 from flowkick.connectors.service import create_connection
 from flowkick.core.clock import system_clock
+from flowkick.core.errors import FlowkickError
 from flowkick.core.logs import configure_logs
 from flowkick.core.settings import load_settings
 from flowkick.storage import migrate
@@ -84,12 +86,11 @@ async def _demo(folder: Path, port: int, seconds: float | None) -> None:
     async with (
         Receiver(on_received=arrived.put_nowait) as receiver,
         _serving(process, listening),
-        aiohttp.ClientSession(base) as http,
     ):
         printer = asyncio.create_task(_print(arrived))
         typer.echo(f"② API and delivery engine on {base}, a receiver on {receiver.url}")
-        webhook_id = await _subscribe(http, admin_id, receiver)
-        await _push(http, token)
+        webhook_id = await _subscribe(settings.port, admin_id, receiver)
+        await _push(settings.port, token)
         await _quiet(arrived)
         typer.echo(_next_steps(base, admin_id, webhook_id, token))
         with suppress(TimeoutError):
@@ -124,27 +125,42 @@ async def _serving(process: Process, listening: socket.socket) -> AsyncIterator[
         await task
 
 
-async def _subscribe(http: aiohttp.ClientSession, admin_id: str, receiver: Receiver) -> str:
+async def _subscribe(port: int, admin_id: str, receiver: Receiver) -> str:
     body = {"name": "My CRM Webhook", "url": receiver.url, "events": ["*"]}
-    headers = {"X-Admin-ID": admin_id}
-    async with http.post("/api/admin/webhooks", json=body, headers=headers) as response:
-        webhook = (await response.json())["webhook"]
+    answer = await asyncio.to_thread(
+        _post, port, "/api/admin/webhooks", body, {"X-Admin-ID": admin_id}
+    )
+    webhook = answer["webhook"]
     receiver.secrets.append(webhook["secret"])
     typer.echo(f"③ Subscribed it to every event: webhook {webhook['id']}")
     return str(webhook["id"])
 
 
-async def _push(http: aiohttp.ClientSession, token: str) -> None:
+async def _push(port: int, token: str) -> None:
     typer.echo("④ ManyChat pushes a contact, and pushes it again with changes:\n")
     for contact in (_CONTACT, _CHANGED):
-        headers = {"X-Flowkick-Token": token}
-        async with http.post("/api/manychat/contact", json=contact, headers=headers) as response:
-            response.raise_for_status()
+        await asyncio.to_thread(
+            _post, port, "/api/manychat/contact", contact, {"X-Flowkick-Token": token}
+        )
+
+
+def _post(port: int, path: str, body: object, headers: dict[str, str]) -> Any:
+    with closing(HTTPConnection("127.0.0.1", port, timeout=10)) as http:
+        http.request(
+            "POST", path, json.dumps(body), {"Content-Type": "application/json", **headers}
+        )
+        response = http.getresponse()
+        answer = json.loads(response.read())
+    if not answer["success"]:
+        raise FlowkickError(f"POST {path} was answered: {answer['error']}")
+    return answer
 
 
 async def _print(arrived: asyncio.Queue[Received]) -> None:
     while True:
-        typer.echo(f"{render(await arrived.get())}\n")
+        received = await arrived.get()
+        with suppress(BrokenPipeError):  # nobody reads on; `_demo` notices it too
+            typer.echo(f"{render(received)}\n")
         arrived.task_done()
 
 

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import socket
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
 
-from aiohttp import web
+import uvicorn
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+from starlette.routing import Route
 
 from flowkick.core.clock import system_clock
 from flowkick.delivery.signing import explain_standard, verify_body
 
 _REMEMBERED = 10_000
-_MAX_BODY = 16 * 1024 * 1024
+_METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,12 +59,16 @@ class Receiver:
         self.url = ""
 
     async def __aenter__(self) -> Self:
-        application = web.Application(client_max_size=_MAX_BODY)
-        application.router.add_route("*", "/{path:.*}", self._handle)
-        self._runner = web.AppRunner(application, shutdown_timeout=1, access_log=None)
-        await self._runner.setup()
-        await web.TCPSite(self._runner, "127.0.0.1", self._port).start()
-        self.url = f"http://127.0.0.1:{self._runner.addresses[0][1]}/webhooks"
+        listening = socket.create_server(("127.0.0.1", self._port))
+        self.url = f"http://127.0.0.1:{listening.getsockname()[1]}/webhooks"
+        application = Starlette(routes=[Route("/{path:path}", self._handle, methods=_METHODS)])
+        self._server = uvicorn.Server(
+            uvicorn.Config(
+                application, lifespan="off", ws="none", log_config=None, access_log=False
+            )
+        )
+        # `serve` would take over the signals of this process.
+        self._serving = asyncio.create_task(self._server._serve([listening]))  # noqa: SLF001
         return self
 
     async def __aexit__(
@@ -67,13 +77,13 @@ class Receiver:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        await self._runner.cleanup()
+        self._server.should_exit = True
+        await self._serving
 
-    async def _handle(self, request: web.Request) -> web.Response:
-        headers = {name.lower(): value for name, value in request.headers.items()}
-        received = self._check(headers, await request.read())
+    async def _handle(self, request: Request) -> JSONResponse:
+        received = self._check(dict(request.headers), await request.body())
         self._on_received(received)
-        return web.json_response({"received": True}, status=self._status)
+        return JSONResponse({"received": True}, self._status)
 
     def _check(self, headers: dict[str, str], body: bytes) -> Received:
         problem = explain(self.secrets, headers, body)
