@@ -4,6 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
+from sqlalchemy import select
+
+from flowkick.users.models import User
+from flowkick.users.payload import load_belongings, payload
 from tests.support.server import Api
 from tests.users.recorded import create, events, names, sequences
 
@@ -69,3 +74,29 @@ async def test_a_batch_has_1_to_1000_users(api: Api) -> None:
     results = await send(api, *too_many[:1000])
     assert {result["status"] for result in results} == {"created"}
     assert len(await names(api.database)) == 1000
+
+
+async def test_the_event_of_each_new_user_shows_what_the_database_holds(api: Api) -> None:
+    await create(api.http, manychatId="7", tags=["VIP"], customFields={"Straße": "x"})
+    users = [
+        {
+            "manychatId": str(number),
+            "firstName": "Zoë\n\t\\ 😀",
+            "subscribedAt": "2025-11-06T10:30:00.123Z",
+            "exportConsentGiven": bool(number % 2),
+            "messagesCount": number,
+            "tags": ["z", "vip", f"t{number % 3}", "A"][: number % 5],
+            "customFields": {"b": number, "Straße": "ß", "a": None} if number % 3 else {},
+        }
+        for number in range(50)
+    ]
+    results = await send(api, *users)
+    assert [r["status"] for r in results] == ["created"] * 7 + ["updated"] + ["created"] * 42
+    told = {body["data"]["user"]["id"]: body for body in await events(api.database)}
+    async with api.database.reading(api.admin_id) as session:
+        held = (await session.scalars(select(User))).all()
+        belongings = await load_belongings(session, [user.id for user in held])
+    for user in held:
+        shown = msgspec.to_builtins(payload(user, belongings[user.id]))
+        assert told[user.id]["data"]["user"] == shown
+        assert told[user.id]["metadata"]["sequence"] == user.sequence

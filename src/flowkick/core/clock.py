@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import lru_cache
 
 
 def system_clock() -> datetime:
@@ -15,6 +16,7 @@ def system_clock() -> datetime:
 Clock = Callable[[], datetime]
 
 
+@lru_cache(maxsize=64)  # thousands of rows of a batch share their moments
 def isoformat(moment: datetime) -> str:
     """RFC 3339 in UTC with milliseconds, such as ``2025-11-06T10:30:00.000Z``.
 

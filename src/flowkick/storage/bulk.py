@@ -3,6 +3,9 @@
 Rows travel as one array a column on PostgreSQL, and as one JSON document on SQLite: either way one
 prepared statement serves every number of rows. On SQLite an executemany would be slower by far: the
 driver's thread and the event loop's would hand each other the interpreter lock for every row.
+
+Many rows that are only inserted go to PostgreSQL by COPY in its binary format, which costs this
+process a third of what arrays cost, and the server two thirds.
 """
 
 from __future__ import annotations
@@ -11,11 +14,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache, cached_property
-from typing import Any, Self
+from operator import itemgetter
+from typing import Any, Final, Self
 
 import msgspec
 from sqlalchemy import BigInteger, Boolean, Integer, LargeBinary, Table
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 from sqlalchemy.orm import InstrumentedAttribute, class_mapper
 from sqlalchemy.types import TypeEngine
 
@@ -24,6 +29,17 @@ from flowkick.storage.base import Base, UtcDateTime
 from flowkick.storage.dialects import is_sqlite
 
 Row = Mapping[str, Any]
+_Values = tuple[Any, ...]
+_COPIED: Final = 20
+"""From so many rows on, COPY is worth its additional round trips."""
+
+
+@dataclass(frozen=True)
+class _Destination:
+    """Where rows that are only inserted go: a table, and its columns in their order."""
+
+    table: str
+    columns: Sequence[str]
 
 
 @dataclass(frozen=True)
@@ -36,31 +52,47 @@ class BulkStatement:
 
     columns: Mapping[str, str]
     sql: str
+    _destination: _Destination | None = None
 
     @classmethod
     def insert(cls, model: type[Base], *attributes: str, on_conflict: str | None = None) -> Self:
         """``INSERT`` of these attributes of `model`; `on_conflict` as in ``ON CONFLICT …``."""
         columns = {name: _column(model, name) for name in attributes}
-        names = ", ".join(f'"{column.name}"' for column in columns.values())
+        table, named = _table(model).name, [column.name for column in columns.values()]
         types = {name: _postgres_type(column.type) for name, column in columns.items()}
-        sql = f'INSERT INTO "{_table(model).name}" ({names}) SELECT * FROM {{given}}'
-        if on_conflict is not None:
-            # Without WHERE, SQLite would read ON as the condition of a join.
-            sql += f" WHERE true ON CONFLICT {on_conflict}"
-        return cls(types, sql)
+        names = ", ".join(f'"{name}"' for name in named)
+        sql = f'INSERT INTO "{table}" ({names}) SELECT * FROM {{given}}'
+        if on_conflict is None:
+            return cls(types, sql, _Destination(table, named))
+        # Without WHERE, SQLite would read ON as the condition of a join.
+        return cls(types, f"{sql} WHERE true ON CONFLICT {on_conflict}")
 
-    async def run(self, session: AsyncSession, rows: Sequence[Row]) -> None:
-        """Run it for all rows, each with every column. The rows carry their admin themselves."""
+    async def run(self, session: AsyncSession, rows: Sequence[Row]) -> int:
+        """Run it for all rows, each with every column; how many rows it wrote.
+
+        The rows carry their admin themselves.
+        """
         if not rows:
-            return
+            return 0
         connection = await session.connection()
+        values: list[_Values] = list(map(itemgetter(*self.columns), rows))
         if is_sqlite(session):
-            values = [[_plain(row[name]) for name in self.columns] for row in rows]
-            document = msgspec.json.encode(values).decode()
-            await connection.exec_driver_sql(self._sqlite, (document,))
-            return
-        arrays = tuple([row[name] for row in rows] for name in self.columns)
-        await connection.exec_driver_sql(self._postgresql, arrays)
+            document = msgspec.json.encode(self._as_json(values)).decode()
+            result = await connection.exec_driver_sql(self._sqlite, (document,))
+        elif self._destination is not None and len(rows) >= _COPIED:
+            return await _copy(connection, self._destination, values)
+        else:
+            arrays = tuple(map(list, zip(*values, strict=True)))
+            result = await connection.exec_driver_sql(self._postgresql, arrays)
+        return result.rowcount
+
+    def _as_json(self, values: Sequence[_Values]) -> list[_Values]:
+        """Rows as JSON carries them to SQLite."""
+        columns: list[Any] = list(zip(*values, strict=True))
+        for number, type_ in enumerate(self.columns.values()):
+            if type_ in _NOT_IN_JSON:
+                columns[number] = map(_plain, columns[number])
+        return list(zip(*columns, strict=True))
 
     @cached_property
     def _postgresql(self) -> str:
@@ -80,8 +112,29 @@ class BulkStatement:
         return self.sql.format(given=f"(SELECT {extracted} FROM json_each(?1)) AS given")
 
 
+async def _copy(
+    connection: AsyncConnection, destination: _Destination, values: Sequence[_Values]
+) -> int:
+    """COPY rows into a PostgreSQL table, inside the connection's transaction."""
+    import asyncpg  # noqa: PLC0415  # only PostgreSQL needs it
+
+    driver: Any = (await connection.get_raw_connection()).driver_connection
+    if not driver.is_in_transaction():  # SQLAlchemy begins one with its first statement
+        await connection.exec_driver_sql("SELECT 1")
+    try:
+        await driver.copy_records_to_table(
+            destination.table, columns=destination.columns, records=values
+        )
+    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+        raise DBAPIError("COPY", None, error, hide_parameters=True) from error
+    return len(values)
+
+
+_NOT_IN_JSON: Final = frozenset({"timestamptz", "bytea"})
+
+
 def _plain(value: Any) -> Any:
-    """A value as JSON carries it to SQLite."""
+    """A moment or bytes as JSON carries them to SQLite."""
     if isinstance(value, datetime):
         return isoformat(value)
     if isinstance(value, bytes):

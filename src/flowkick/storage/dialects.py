@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeVar
 
-from sqlalchemy import ColumnElement, bindparam, cast, func, select, text
+from sqlalchemy import ColumnElement, Select, bindparam, cast, func, select, text, true
+from sqlalchemy import column as sql_column
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.dialects.postgresql import insert as postgres_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import aliased
 from sqlalchemy.types import Text
 
+_M = TypeVar("_M")
 DELIVERIES_CHANNEL = "flowkick_deliveries"
 """The PostgreSQL notification channel on which a commit that queued deliveries is told."""
 _DEADLOCK_DETECTED = "40P01"
@@ -40,6 +43,27 @@ def among(session: AsyncSession, column: Any, values: Sequence[Any]) -> ColumnEl
     return column == func.any(  # type: ignore[no-any-return]
         cast(bindparam("listed", list(values), unique=True), ARRAY(column.type))
     )
+
+
+def one_by_one(
+    session: AsyncSession, model: type[_M], column: Any, values: Sequence[str], *, lock: bool
+) -> Select[_M]:
+    """Rows of `model` whose `column` is one of `values`, found by one look-up in an index each.
+
+    With `lock`, PostgreSQL locks them in the order of `values`; SQLite has one writer anyway.
+
+    PostgreSQL's planner believes an admin with a million users, who came since it last looked, to
+    have a dozen: with `among` it would read all of them and compare. A row that is locked inside
+    LATERAL leaves it no choice.
+    """
+    if is_sqlite(session):
+        return select(model).where(among(session, column, values))
+    array = func.unnest(cast(list(values), ARRAY(Text)))
+    given = array.table_valued(sql_column("value", Text)).render_derived("given")
+    one = select(model).where(column == given.c.value)
+    one = one.with_for_update() if lock else one.offset(0)
+    found = aliased(model, one.lateral())
+    return select(found).select_from(given).join(found, true())
 
 
 def json_list_holds_any(

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from flowkick.core.clock import isoformat
-from flowkick.users.models import User
+from flowkick.users.models import AnyUser
 from flowkick.webhooks.payloads import Change
 
 
@@ -49,7 +49,7 @@ WRITABLE: Final = (
 COUNTERS: Final = frozenset({"messages_count", "comments_count", "stories_count"})
 
 
-def apply(user: User, values: Mapping[str, Any], now: datetime) -> dict[str, Change]:
+def apply(user: AnyUser, values: Mapping[str, Any], now: datetime) -> dict[str, Change]:
     """Set what differs on `user`; the changes, by their paths in events, in a fixed order."""
     changes: dict[str, Change] = {}
     for field in WRITABLE:

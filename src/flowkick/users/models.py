@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from types import SimpleNamespace
 
 from sqlalchemy import ForeignKey, Index, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
@@ -56,6 +57,16 @@ class User(AdminScoped, Base):
     sequence: Mapped[int] = mapped_column("sequence", default=0)
     created_at: Mapped[datetime] = mapped_column("createdAt")
     updated_at: Mapped[datetime] = mapped_column("updatedAt")
+
+
+class NewUser(SimpleNamespace):
+    """A user that was just added, with the attributes of `User`.
+
+    To load the row back as a `User` would cost as much as to write it.
+    """
+
+
+AnyUser = User | NewUser
 
 
 class Tag(AdminScoped, Base):

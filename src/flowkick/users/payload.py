@@ -12,7 +12,7 @@ from sqlalchemy import select
 from flowkick.core.clock import isoformat
 from flowkick.storage.dialects import among
 from flowkick.storage.tenancy import TenantSession
-from flowkick.users.models import ContactTag, CustomField, CustomFieldValue, Tag, User
+from flowkick.users.models import AnyUser, ContactTag, CustomField, CustomFieldValue, Tag, User
 from flowkick.webhooks.payloads import (
     ExportConsent,
     Interactions,
@@ -63,7 +63,7 @@ async def load_payload(session: TenantSession, user: User) -> UserPayload:
     return payload(user, (await load_belongings(session, [user.id]))[user.id])
 
 
-def payload(user: User, belongings: Belongings) -> UserPayload:
+def payload(user: AnyUser, belongings: Belongings) -> UserPayload:
     """A user as events show it."""
     names = [name for name in (user.first_name, user.last_name) if name]
     return UserPayload(

@@ -13,7 +13,7 @@ from flowkick.storage.tenancy import TenantSession
 from flowkick.users import schemas, service
 from flowkick.users.batch import upsert_batch
 from flowkick.users.labels import FieldValue, check_name
-from flowkick.users.models import User
+from flowkick.users.models import AnyUser
 from flowkick.users.payload import load_belongings
 from flowkick.users.writing import Desired
 
@@ -26,7 +26,7 @@ UserId = Annotated[str, Path(alias="id", max_length=100)]
 LabelName = Annotated[str, Path(alias="name", max_length=1000)]
 
 
-async def _answer(session: TenantSession, user: User) -> dict[str, Any]:
+async def _answer(session: TenantSession, user: AnyUser) -> dict[str, Any]:
     belongings = await load_belongings(session, [user.id])
     return {"user": schemas.shown(user, belongings[user.id])}
 

@@ -6,17 +6,17 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, StringConstraints
 
-from flowkick.core.schemas import ApiInput, ApiModel, Instant, Name, Success, Text, Timestamp
+from flowkick.core.schemas import ApiInput, ApiModel, Instant, Name, Storable, Success, Timestamp
 from flowkick.users.labels import FieldValue
-from flowkick.users.models import User
+from flowkick.users.models import AnyUser
 from flowkick.users.payload import Belongings
 from flowkick.users.writing import Desired
 
 Number = Annotated[float, Field(allow_inf_nan=False)]
-Line = Annotated[Text, StringConstraints(max_length=1000)]
-OutsideId = Annotated[Text, StringConstraints(min_length=1, max_length=255)]
-Email = Annotated[Text, StringConstraints(max_length=320, pattern=r"^[^@\s]+@[^@\s]+$")]
-FieldText = Annotated[Text, StringConstraints(max_length=10_000)]
+Line = Annotated[str, StringConstraints(max_length=1000), Storable]
+OutsideId = Annotated[str, StringConstraints(min_length=1, max_length=255), Storable]
+Email = Annotated[str, StringConstraints(max_length=320, pattern=r"^[^@\s]+@[^@\s]+$"), Storable]
+FieldText = Annotated[str, StringConstraints(max_length=10_000), Storable]
 FieldInput = FieldText | bool | int | Number | None
 FieldType = Literal["text", "number", "date", "datetime", "boolean"]
 Count = Annotated[int, Field(ge=0, le=2**31 - 1)]
@@ -40,7 +40,7 @@ class UserInput(ApiInput):
     email: Email | None = None
     phone: Line | None = None
     whatsapp_phone: Line | None = None
-    profile_pic: Annotated[Text, StringConstraints(max_length=4000)] | None = None
+    profile_pic: Annotated[str, StringConstraints(max_length=4000), Storable] | None = None
     gender: Line | None = None
     locale: Line | None = None
     timezone: Line | None = None
@@ -145,7 +145,7 @@ class UserShown(ApiModel):
     updated_at: Timestamp
 
 
-def shown(user: User, belongings: Belongings) -> dict[str, Any]:
+def shown(user: AnyUser, belongings: Belongings) -> dict[str, Any]:
     """The values of a `UserShown`."""
     values = {
         name: getattr(user, name)

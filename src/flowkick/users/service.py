@@ -13,10 +13,10 @@ from sqlalchemy.exc import IntegrityError
 from flowkick.core.errors import Conflict, InvalidInput, NotFound
 from flowkick.core.ids import new_id
 from flowkick.storage.bulk import BulkStatement
-from flowkick.storage.dialects import among
+from flowkick.storage.dialects import among, one_by_one
 from flowkick.storage.tenancy import TenantSession
 from flowkick.users import fields
-from flowkick.users.models import User
+from flowkick.users.models import NewUser, User
 from flowkick.users.writing import MANYCHAT, Desired, Target, make_labels, write
 from flowkick.webhooks import outbox
 from flowkick.webhooks.outbox import Draft
@@ -58,7 +58,7 @@ async def create_user(
     if target is None:
         raise await _taken(session, manychat_id)
     await write(session, [target], source=source, now=now)
-    return target.user
+    return await find_user(session, target.user.id)
 
 
 async def change_user(
@@ -137,12 +137,9 @@ def _existing(user: User, desired: Desired, now: datetime) -> Target:
 
 
 async def _locked(session: TenantSession, manychat_ids: Sequence[str]) -> dict[str, User]:
-    """The users with these ids; their rows stay locked, in the order of their own ids."""
+    """The users with these ids; their rows stay locked, in the order of these ids."""
     rows = await session.scalars(
-        select(User)
-        .where(among(session, User.manychat_id, manychat_ids))
-        .order_by(User.id)
-        .with_for_update(),
+        one_by_one(session, User, User.manychat_id, sorted(manychat_ids), lock=True),
         execution_options={"populate_existing": True},
     )
     return {user.manychat_id: user for user in rows if user.manychat_id is not None}
@@ -155,13 +152,12 @@ async def _insert(
     if not desired:
         return []
     rows = [_row(session.admin_id, item.values, source, now) for item in desired]
-    await _INSERT_USERS.run(session, rows)
-    users = await session.scalars(
-        select(User).where(among(session, User.id, [row["id"] for row in rows]))
-    )
-    by_id = {user.id: user for user in users}
+    added = {row["id"] for row in rows}
+    if await _INSERT_USERS.run(session, rows) < len(rows):
+        found = await session.scalars(select(User.id).where(among(session, User.id, list(added))))
+        added = set(found)
     return [
-        Target(by_id[row["id"]], item, is_new=True) if row["id"] in by_id else None
+        Target(NewUser(**row), item, is_new=True) if row["id"] in added else None
         for row, item in zip(rows, desired, strict=True)
     ]
 

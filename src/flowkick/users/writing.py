@@ -20,7 +20,7 @@ from flowkick.storage.dialects import among
 from flowkick.storage.tenancy import TenantSession
 from flowkick.users import fields
 from flowkick.users.labels import FieldValue, ensure_custom_fields, ensure_tags, tag_key
-from flowkick.users.models import ContactTag, CustomField, CustomFieldValue, Tag, User
+from flowkick.users.models import AnyUser, ContactTag, CustomField, CustomFieldValue, Tag
 from flowkick.users.payload import Belongings, load_belongings, payload
 from flowkick.webhooks import outbox
 from flowkick.webhooks.outbox import Draft
@@ -56,7 +56,7 @@ class Desired:
 class Target:
     """A user, locked or just made, and what is to become of it."""
 
-    user: User
+    user: AnyUser
     desired: Desired
     is_new: bool = False
     changes: dict[str, Change] = field(default_factory=dict)
@@ -73,24 +73,17 @@ class Target:
         return "updated" if changed else "unchanged"
 
 
+_CONTACT_TAG: Final = ("id", "admin_id", "user_id", "tag_id", "source", "applied_at")
+_VALUE: Final = ("id", "admin_id", "user_id", "field_id", "value", "updated_at")
+# What belongs to a user who was just added can't be there already.
+_FIRST_CONTACT_TAGS: Final = BulkStatement.insert(ContactTag, *_CONTACT_TAG)
+_FIRST_VALUES: Final = BulkStatement.insert(CustomFieldValue, *_VALUE)
 _INSERT_CONTACT_TAGS: Final = BulkStatement.insert(
-    ContactTag,
-    "id",
-    "admin_id",
-    "user_id",
-    "tag_id",
-    "source",
-    "applied_at",
-    on_conflict="DO NOTHING",
+    ContactTag, *_CONTACT_TAG, on_conflict="DO NOTHING"
 )
 _UPSERT_VALUES: Final = BulkStatement.insert(
     CustomFieldValue,
-    "id",
-    "admin_id",
-    "user_id",
-    "field_id",
-    "value",
-    "updated_at",
+    *_VALUE,
     on_conflict='("userId", "fieldId") DO UPDATE SET value = excluded.value,'
     ' "updatedAt" = excluded."updatedAt"',
 )
@@ -112,13 +105,23 @@ async def write(
         target.user.updated_at = now
     numbers = [_number_events(target) for target in changed]
     await session.flush()
-    await _write_tags(session, changed, source, now)
-    await _write_custom_fields(session, changed, now)
-    belongings = await load_belongings(session, [target.user.id for target in changed])
+    new = [target for target in changed if target.is_new]
+    known = [target for target in changed if not target.is_new]
+    await _FIRST_CONTACT_TAGS.run(session, _tag_rows(session.admin_id, new, source, now))
+    await _FIRST_VALUES.run(session, _value_rows(session.admin_id, new, now))
+    await _INSERT_CONTACT_TAGS.run(session, _tag_rows(session.admin_id, known, source, now))
+    await _UPSERT_VALUES.run(session, _value_rows(session.admin_id, known, now))
+    await _remove_tags(session, known)
+    belongings = await load_belongings(session, [target.user.id for target in known])
     drafts = [
         draft
         for target, first in zip(changed, numbers, strict=True)
-        for draft in _drafts(target, belongings[target.user.id], first, now)
+        for draft in _drafts(
+            target,
+            _given(target, now) if target.is_new else belongings[target.user.id],
+            first,
+            now,
+        )
     ]
     await outbox.emit(session, drafts, source=source, now=now)
 
@@ -174,7 +177,8 @@ async def _plan_tags(session: TenantSession, targets: Sequence[Target], now: dat
     if not wanted:
         return
     tags = await _tags(session, [target.desired for target in wanted], now)
-    present = await _present_tags(session, [target.user.id for target in wanted])
+    known = [target.user.id for target in wanted if not target.is_new]
+    present = await _present_tags(session, known) if known else {}
     for target in wanted:
         here = present.get(target.user.id, {})
         keys = dict.fromkeys(tag_key(name) for name in target.desired.tags)
@@ -209,7 +213,8 @@ async def _plan_custom_fields(
     if not wanted:
         return
     known = await _custom_fields(session, [target.desired for target in wanted], now)
-    present = await _present_values(session, [target.user.id for target in wanted])
+    known_users = [target.user.id for target in wanted if not target.is_new]
+    present = await _present_values(session, known_users) if known_users else {}
     for target in wanted:
         here = present.get(target.user.id, {})
         for name, given in target.desired.custom_fields.items():
@@ -236,13 +241,13 @@ async def _present_values(
     return present
 
 
-async def _write_tags(
-    session: TenantSession, targets: Sequence[Target], source: str, now: datetime
-) -> None:
-    added = [
+def _tag_rows(
+    admin_id: str, targets: Sequence[Target], source: str, now: datetime
+) -> list[dict[str, Any]]:
+    return [
         {
             "id": new_id("ctg"),
-            "admin_id": session.admin_id,
+            "admin_id": admin_id,
             "user_id": target.user.id,
             "tag_id": tag.id,
             "source": source,
@@ -251,22 +256,13 @@ async def _write_tags(
         for target in targets
         for tag in target.added
     ]
-    await _INSERT_CONTACT_TAGS.run(session, added)
-    removed = [link.id for target in targets for _, link in target.removed]
-    if removed:
-        await session.execute(
-            delete(ContactTag).where(among(session, ContactTag.id, removed)),
-            execution_options={"synchronize_session": False},
-        )
 
 
-async def _write_custom_fields(
-    session: TenantSession, targets: Sequence[Target], now: datetime
-) -> None:
-    rows = [
+def _value_rows(admin_id: str, targets: Sequence[Target], now: datetime) -> list[dict[str, Any]]:
+    return [
         {
             "id": new_id("cfv"),
-            "admin_id": session.admin_id,
+            "admin_id": admin_id,
             "user_id": target.user.id,
             "field_id": custom_field.id,
             "value": new,
@@ -275,7 +271,27 @@ async def _write_custom_fields(
         for target in targets
         for custom_field, _, new in target.field_changes
     ]
-    await _UPSERT_VALUES.run(session, rows)
+
+
+async def _remove_tags(session: TenantSession, targets: Sequence[Target]) -> None:
+    removed = [link.id for target in targets for _, link in target.removed]
+    if removed:
+        await session.execute(
+            delete(ContactTag).where(among(session, ContactTag.id, removed)),
+            execution_options={"synchronize_session": False},
+        )
+
+
+def _given(target: Target, now: datetime) -> Belongings:
+    """What belongs to a new user: what was just written, in the order of `load_belongings`."""
+    moment = isoformat(now)
+    tags = sorted(target.added, key=_name_key)
+    values = sorted((field.name, new) for field, _, new in target.field_changes)
+    return Belongings([TagPayload(tag.id, tag.name, moment) for tag in tags], dict(values))
+
+
+def _name_key(tag: Tag) -> str:
+    return tag.name_key
 
 
 def _drafts(target: Target, belongings: Belongings, first: int, now: datetime) -> list[Draft]:
