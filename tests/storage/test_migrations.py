@@ -18,7 +18,10 @@ from flowkick.storage.database import Database
 
 
 def _differences(connection: Connection) -> list[object]:
-    context = MigrationContext.configure(connection, opts={"compare_type": True})
+    included = migrate.compared_on(connection.dialect.name)
+    context = MigrationContext.configure(
+        connection, opts={"compare_type": True, "include_object": included}
+    )
     return list(compare_metadata(context, models.metadata))
 
 

@@ -43,6 +43,10 @@ BigId = BigInteger().with_variant(Integer(), "sqlite")
 """A number that the database hands out; SQLite's rowid wants the plain INTEGER."""
 
 
+BinaryText = Text().with_variant(Text(collation="C"), "postgresql")
+"""Text that sorts by its code points on both databases, whatever the locale."""
+
+
 class Base(DeclarativeBase):
     """The base of all models. Columns carry camelCase names, attributes snake_case ones."""
 

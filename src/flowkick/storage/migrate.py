@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from alembic import command
@@ -15,6 +16,22 @@ from flowkick.storage.database import Database
 
 _SCRIPTS = Path(__file__).parent / "migrations"
 _MIGRATION_LOCK = 7_035_021_178  # any number that nothing else in the database locks on
+
+
+def compared_on(dialect: str) -> Callable[..., bool]:
+    """What of a database is compared with the models: Alembic's `include_object`.
+
+    The index of trigrams is an index on PostgreSQL, and on SQLite a virtual table with its parts.
+    """
+
+    def include(_item: object, name: str | None, kind: str, *_: object) -> bool:
+        if dialect != "sqlite" or name is None:
+            return True
+        return name != "ix_User_searchText" and not (
+            kind == "table" and name.startswith("UserSearch")
+        )
+
+    return include
 
 
 def alembic_config(connection: Connection | None = None) -> Config:

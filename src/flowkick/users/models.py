@@ -4,24 +4,37 @@ from __future__ import annotations
 
 from datetime import datetime
 from types import SimpleNamespace
+from typing import Any, Final
 
-from sqlalchemy import ForeignKey, Index, UniqueConstraint
+from sqlalchemy import BigInteger, ForeignKey, Index, UniqueConstraint, event, inspect
 from sqlalchemy.orm import Mapped, mapped_column
 
-from flowkick.storage.base import AdminScoped, Base
+from flowkick.storage.base import AdminLog, AdminScoped, Base, BinaryText
+from flowkick.users.folding import user_keys, value_key
 
 
 class User(AdminScoped, Base):
     """A contact of one admin.
 
     The counters are kept here, in the transaction of what they count, so that neither a list nor an
-    event has to count rows. `sequence` numbers the events of this user.
+    event has to count rows. `sequence` numbers the events of this user. What names sort by and what
+    `search` looks through follows from the names; it is kept, so that indexes can hold it.
     """
 
     __tablename__ = "User"
     __table_args__ = (
         UniqueConstraint("adminId", "manychatId"),
         Index(None, "adminId", "createdAt", "id"),
+        Index(None, "adminId", "updatedAt", "id"),
+        Index(None, "adminId", "firstNameKey", "id"),
+        Index(None, "adminId", "lastNameKey", "id"),
+        # SQLite's counterpart is the virtual table "UserSearch", which only a migration can make.
+        Index(
+            "ix_User_searchText",
+            "searchText",
+            postgresql_using="gin",
+            postgresql_ops={"searchText": "gin_trgm_ops"},
+        ).ddl_if(dialect="postgresql"),
     )
 
     id: Mapped[str] = mapped_column("id", primary_key=True)
@@ -57,6 +70,34 @@ class User(AdminScoped, Base):
     sequence: Mapped[int] = mapped_column("sequence", default=0)
     created_at: Mapped[datetime] = mapped_column("createdAt")
     updated_at: Mapped[datetime] = mapped_column("updatedAt")
+    first_name_key: Mapped[str] = mapped_column("firstNameKey", BinaryText)
+    last_name_key: Mapped[str] = mapped_column("lastNameKey", BinaryText)
+    search_text: Mapped[str] = mapped_column("searchText")
+
+
+_NAMES: Final = ("first_name", "last_name", "ig_username", "email")
+
+
+@event.listens_for(User, "before_insert")
+@event.listens_for(User, "before_update")
+def _follow_names(_mapper: Any, _connection: Any, user: User) -> None:
+    state = inspect(user)
+    if not state.persistent or any(state.attrs[name].history.has_changes() for name in _NAMES):
+        for key, value in user_keys({name: getattr(user, name) for name in _NAMES}).items():
+            setattr(user, key, value)
+
+
+class UserCount(AdminLog, Base):
+    """How many users an admin has: the sum of its rows, which triggers on "User" keep.
+
+    Each connection adds to a row of its own, so that none waits for another's transaction.
+    """
+
+    __tablename__ = "UserCount"
+
+    admin_id: Mapped[str] = mapped_column("adminId", primary_key=True)
+    share: Mapped[int] = mapped_column("share", primary_key=True, autoincrement=False)
+    users: Mapped[int] = mapped_column("users", BigInteger)
 
 
 class NewUser(SimpleNamespace):
@@ -112,7 +153,10 @@ class CustomFieldValue(AdminScoped, Base):
     """The value that one user has in one custom field: text, or null."""
 
     __tablename__ = "CustomFieldValue"
-    __table_args__ = (UniqueConstraint("userId", "fieldId"), Index(None, "fieldId", "userId"))
+    __table_args__ = (
+        UniqueConstraint("userId", "fieldId"),
+        Index(None, "fieldId", "valueKey", "userId"),
+    )
 
     id: Mapped[str] = mapped_column("id", primary_key=True)
     user_id: Mapped[str] = mapped_column("userId", ForeignKey("User.id", ondelete="CASCADE"))
@@ -120,4 +164,11 @@ class CustomFieldValue(AdminScoped, Base):
         "fieldId", ForeignKey("CustomField.id", ondelete="CASCADE")
     )
     value: Mapped[str | None] = mapped_column("value")
+    value_key: Mapped[str | None] = mapped_column("valueKey")
     updated_at: Mapped[datetime] = mapped_column("updatedAt")
+
+
+@event.listens_for(CustomFieldValue, "before_insert")
+@event.listens_for(CustomFieldValue, "before_update")
+def _follow_value(_mapper: Any, _connection: Any, row: CustomFieldValue) -> None:
+    row.value_key = value_key(row.value)

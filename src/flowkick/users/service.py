@@ -16,6 +16,7 @@ from flowkick.storage.bulk import BulkStatement
 from flowkick.storage.dialects import among, one_by_one
 from flowkick.storage.tenancy import TenantSession
 from flowkick.users import fields
+from flowkick.users.folding import user_keys
 from flowkick.users.models import NewUser, User
 from flowkick.users.writing import MANYCHAT, Desired, Target, make_labels, write
 from flowkick.webhooks import outbox
@@ -168,6 +169,7 @@ def _row(admin_id: str, values: Mapping[str, Any], source: str, now: datetime) -
     return {
         **_DEFAULTS,
         **values,
+        **user_keys(values),
         "id": new_id("usr"),
         "admin_id": admin_id,
         "sequence": 1,

@@ -19,6 +19,7 @@ from flowkick.storage.bulk import BulkStatement
 from flowkick.storage.dialects import among
 from flowkick.storage.tenancy import TenantSession
 from flowkick.users import fields
+from flowkick.users.folding import value_key
 from flowkick.users.labels import FieldValue, ensure_custom_fields, ensure_tags, tag_key
 from flowkick.users.models import AnyUser, ContactTag, CustomField, CustomFieldValue, Tag
 from flowkick.users.payload import Belongings, load_belongings, payload
@@ -74,7 +75,7 @@ class Target:
 
 
 _CONTACT_TAG: Final = ("id", "admin_id", "user_id", "tag_id", "source", "applied_at")
-_VALUE: Final = ("id", "admin_id", "user_id", "field_id", "value", "updated_at")
+_VALUE: Final = ("id", "admin_id", "user_id", "field_id", "value", "value_key", "updated_at")
 # What belongs to a user who was just added can't be there already.
 _FIRST_CONTACT_TAGS: Final = BulkStatement.insert(ContactTag, *_CONTACT_TAG)
 _FIRST_VALUES: Final = BulkStatement.insert(CustomFieldValue, *_VALUE)
@@ -85,7 +86,7 @@ _UPSERT_VALUES: Final = BulkStatement.insert(
     CustomFieldValue,
     *_VALUE,
     on_conflict='("userId", "fieldId") DO UPDATE SET value = excluded.value,'
-    ' "updatedAt" = excluded."updatedAt"',
+    ' "valueKey" = excluded."valueKey", "updatedAt" = excluded."updatedAt"',
 )
 
 
@@ -266,6 +267,7 @@ def _value_rows(admin_id: str, targets: Sequence[Target], now: datetime) -> list
             "user_id": target.user.id,
             "field_id": custom_field.id,
             "value": new,
+            "value_key": value_key(new),
             "updated_at": now,
         }
         for target in targets

@@ -2,11 +2,15 @@
 
 from alembic import context
 
+from flowkick.storage.migrate import compared_on
+
+_connection = context.config.attributes["connection"]
 context.configure(
-    connection=context.config.attributes["connection"],
+    connection=_connection,
     target_metadata=context.config.attributes.get("metadata"),
     compare_type=True,
-    render_as_batch=context.config.attributes["connection"].dialect.name == "sqlite",
+    include_object=compared_on(_connection.dialect.name),
+    render_as_batch=_connection.dialect.name == "sqlite",
     transaction_per_migration=False,
 )
 with context.begin_transaction():

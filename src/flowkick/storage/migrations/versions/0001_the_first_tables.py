@@ -5,7 +5,8 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-from flowkick.storage.base import BigId, Json, UtcDateTime
+from flowkick.storage.base import BigId, BinaryText, Json, UtcDateTime
+from flowkick.storage.migrations import user_search
 
 revision = "0001"
 down_revision = None
@@ -209,6 +210,9 @@ def upgrade() -> None:
         sa.Column("sequence", sa.Integer(), nullable=False),
         sa.Column("createdAt", UtcDateTime(), nullable=False),
         sa.Column("updatedAt", UtcDateTime(), nullable=False),
+        sa.Column("firstNameKey", BinaryText, nullable=False),
+        sa.Column("lastNameKey", BinaryText, nullable=False),
+        sa.Column("searchText", sa.Text(), nullable=False),
         sa.ForeignKeyConstraint(
             ["adminId"], ["Admin.id"], name=op.f("fk_User_adminId"), ondelete="CASCADE"
         ),
@@ -219,6 +223,23 @@ def upgrade() -> None:
         table.create_index(
             op.f("ix_User_adminId_createdAt_id"), ["adminId", "createdAt", "id"], unique=False
         )
+        table.create_index(
+            op.f("ix_User_adminId_updatedAt_id"), ["adminId", "updatedAt", "id"], unique=False
+        )
+        table.create_index(
+            op.f("ix_User_adminId_firstNameKey_id"), ["adminId", "firstNameKey", "id"], unique=False
+        )
+        table.create_index(
+            op.f("ix_User_adminId_lastNameKey_id"), ["adminId", "lastNameKey", "id"], unique=False
+        )
+    op.create_table(
+        "UserCount",
+        sa.Column("adminId", sa.Text(), nullable=False),
+        sa.Column("share", sa.Integer(), nullable=False),
+        sa.Column("users", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("adminId", "share", name=op.f("pk_UserCount")),
+    )
+    user_search.create(op.get_bind())
 
     op.create_table(
         "WebhookSubscription",
@@ -290,6 +311,7 @@ def upgrade() -> None:
         sa.Column("userId", sa.Text(), nullable=False),
         sa.Column("fieldId", sa.Text(), nullable=False),
         sa.Column("value", sa.Text(), nullable=True),
+        sa.Column("valueKey", sa.Text(), nullable=True),
         sa.Column("updatedAt", UtcDateTime(), nullable=False),
         sa.ForeignKeyConstraint(
             ["adminId"], ["Admin.id"], name=op.f("fk_CustomFieldValue_adminId"), ondelete="CASCADE"
@@ -308,5 +330,7 @@ def upgrade() -> None:
     )
     with op.batch_alter_table("CustomFieldValue") as table:
         table.create_index(
-            op.f("ix_CustomFieldValue_fieldId_userId"), ["fieldId", "userId"], unique=False
+            op.f("ix_CustomFieldValue_fieldId_valueKey_userId"),
+            ["fieldId", "valueKey", "userId"],
+            unique=False,
         )
