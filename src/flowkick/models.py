@@ -5,10 +5,11 @@ from __future__ import annotations
 from flowkick.auth import models as auth
 from flowkick.connectors import models as connectors
 from flowkick.delivery import models as delivery
+from flowkick.history import models as history
 from flowkick.http import models as http
 from flowkick.storage.base import Base
 from flowkick.users import models as users
 
-__all__ = ["auth", "connectors", "delivery", "http", "metadata", "users"]
+__all__ = ["auth", "connectors", "delivery", "history", "http", "metadata", "users"]
 
 metadata = Base.metadata

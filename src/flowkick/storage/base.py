@@ -39,6 +39,9 @@ class UtcDateTime(TypeDecorator[datetime]):
 Json = JSON().with_variant(JSONB(), "postgresql")
 """A JSON document: text on SQLite, ``jsonb`` on PostgreSQL."""
 
+JsonOrNull = JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgresql")
+"""As `Json`, where None is SQL's NULL rather than JSON's null."""
+
 BigId = BigInteger().with_variant(Integer(), "sqlite")
 """A number that the database hands out; SQLite's rowid wants the plain INTEGER."""
 
