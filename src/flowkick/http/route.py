@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -53,6 +54,9 @@ async def by_api_key(request: Request, context: Context) -> Principal:
 class Policy:
     """How a route is guarded.
 
+    `query` names parameters that the route reads by itself; `filter[name]` among
+    them stands for any name in brackets.
+
     `scope` None means read for GET and write for the rest. A route with `transaction` False gets no
     session, because it waits for somebody else's server: it opens short transactions of its own.
     """
@@ -62,6 +66,7 @@ class Policy:
     transaction: bool = True
     authenticator: Authenticator = by_api_key
     any_query: bool = False
+    query: frozenset[str] = frozenset()
 
 
 def policy(**values: Any) -> Callable[[Endpoint], Endpoint]:
@@ -86,7 +91,7 @@ class ApiRoute(APIRoute):
     def get_route_handler(self) -> Handler:
         handle = super().get_route_handler()
         rules = policy_of(self.endpoint)
-        known = {
+        known = rules.query | {
             field.alias
             for field in get_flat_params(self.dependant)
             if isinstance(field.field_info, Query)
@@ -151,19 +156,24 @@ def _usual_scope(method: str) -> Scope:
     return Scope.READ if method in _SAFE_METHODS else Scope.WRITE
 
 
-def _check_target(request: Request, known: set[str] | None) -> None:
+def _check_target(request: Request, known: AbstractSet[str] | None) -> None:
     query = request.query_params.multi_items()
     if "\x00" in request.url.path or any("\x00" in name + value for name, value in query):
         raise InvalidInput("The address holds the character U+0000: leave it out.")
     if known is None:
         return
-    unknown = sorted({name for name, _ in query} - known)
+    unknown = sorted(name for name in {name for name, _ in query} if not _is_known(name, known))
     if unknown:
         details = [{"field": name, "problem": "unknown query parameter"} for name in unknown]
         allowed = f"it takes {', '.join(sorted(known))}" if known else "it takes none"
         raise InvalidInput(
             f"Unknown query parameter {', '.join(unknown)}: {allowed}.", details=details
         )
+
+
+def _is_known(name: str, known: AbstractSet[str]) -> bool:
+    of, bracket, key = name.partition("[")
+    return (f"{of}[name]" if bracket and key.endswith("]") else name) in known
 
 
 async def _read_body(request: Request, limit: int) -> bytes:

@@ -4,24 +4,23 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Path, Query
-from pydantic import StringConstraints
+import msgspec
+from fastapi import APIRouter, Path, Request, Response
 
 from flowkick.http.context import InContext, InSession
 from flowkick.http.route import MAX_BATCH_BODY, ApiRoute, policy
 from flowkick.storage.tenancy import TenantSession
-from flowkick.users import schemas, service
+from flowkick.users import listing, schemas, service
 from flowkick.users.batch import upsert_batch
 from flowkick.users.labels import FieldValue, check_name
 from flowkick.users.models import AnyUser
 from flowkick.users.payload import load_belongings
+from flowkick.users.query import UsersQuery, query_names, query_parameters, users_query
 from flowkick.users.writing import Desired
 
 router = APIRouter(prefix="/api/admin", tags=["users"], route_class=ApiRoute)
 
 API = "api"
-MAX_LIMIT = 1000
-MAX_OFFSET = 2**31 - 1
 UserId = Annotated[str, Path(alias="id", max_length=100)]
 LabelName = Annotated[str, Path(alias="name", max_length=1000)]
 
@@ -31,27 +30,18 @@ async def _answer(session: TenantSession, user: AnyUser) -> dict[str, Any]:
     return {"user": schemas.shown(user, belongings[user.id])}
 
 
-@router.get("/users", operation_id="listUsers", response_model=schemas.UsersAnswer)
-async def list_users(
-    session: InSession,
-    limit: Annotated[int, Query(ge=1, description="More than 1,000 is cut to 1,000.")] = 50,
-    offset: Annotated[int, Query(ge=0, le=MAX_OFFSET)] = 0,
-    cursor: Annotated[str | None, StringConstraints(max_length=100)] = None,
-) -> Any:
-    """A page of users, the newest first."""
-    limit = min(limit, MAX_LIMIT)
-    page = await service.list_users(session, limit=limit, offset=offset, cursor=cursor)
-    belongings = await load_belongings(session, [user.id for user in page.users])
-    return {
-        "users": [schemas.shown(user, belongings[user.id]) for user in page.users],
-        "pagination": {
-            "total": page.total,
-            "limit": limit,
-            "offset": offset,
-            "has_more": page.next_cursor is not None,
-            "next_cursor": page.next_cursor,
-        },
-    }
+@router.get(
+    "/users",
+    operation_id="listUsers",
+    response_model=schemas.UsersAnswer,
+    openapi_extra={"parameters": query_parameters(UsersQuery)},
+)
+@policy(query=query_names(UsersQuery))
+async def list_users(request: Request, session: InSession) -> Any:
+    """A page of users: filtered, searched, sorted, and as much of each as asked for."""
+    answer = await listing.list_users(session, users_query(request))
+    # Encoded here: to check each user against the model would take longer than to find them.
+    return Response(msgspec.json.encode(answer), media_type="application/json")
 
 
 @router.post(

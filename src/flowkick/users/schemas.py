@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, StringConstraints
+from pydantic import ConfigDict, Field, StringConstraints
 
 from flowkick.core.schemas import ApiInput, ApiModel, Instant, Name, Storable, Success, Timestamp
 from flowkick.users.labels import FieldValue
@@ -145,6 +145,16 @@ class UserShown(ApiModel):
     updated_at: Timestamp
 
 
+def _without_required(schema: dict[str, Any]) -> None:
+    schema.pop("required", None)
+
+
+class UserListed(UserShown):
+    """A user of a list: the fields that were asked for, or all of them."""
+
+    model_config = ConfigDict(json_schema_extra=_without_required)
+
+
 def shown(user: AnyUser, belongings: Belongings) -> dict[str, Any]:
     """The values of a `UserShown`."""
     values = {
@@ -164,7 +174,7 @@ class UserAnswer(Success):
 class Pagination(ApiModel):
     """Where a page stands."""
 
-    total: int
+    total: int | None
     limit: int
     offset: int
     has_more: bool
@@ -172,9 +182,9 @@ class Pagination(ApiModel):
 
 
 class UsersAnswer(Success):
-    """A page of users."""
+    """A page of users; of each, the fields that were asked for."""
 
-    users: list[UserShown]
+    users: list[UserListed]
     pagination: Pagination
 
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import and_, func, or_, select
+from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 
-from flowkick.core.errors import Conflict, InvalidInput, NotFound
+from flowkick.core.errors import Conflict, NotFound
 from flowkick.core.ids import new_id
 from flowkick.storage.bulk import BulkStatement
 from flowkick.storage.dialects import among, one_by_one
@@ -30,15 +29,6 @@ _DEFAULTS: Final = {
     for attribute in User.__mapper__.column_attrs
     for column in attribute.columns
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Page:
-    """A page of users, the newest first."""
-
-    users: Sequence[User]
-    total: int
-    next_cursor: str | None
 
 
 async def find_user(session: TenantSession, user_id: str, *, lock: bool = False) -> User:
@@ -178,28 +168,3 @@ def _row(admin_id: str, values: Mapping[str, Any], source: str, now: datetime) -
         "created_at": now,
         "updated_at": now,
     }
-
-
-async def list_users(
-    session: TenantSession, *, limit: int, offset: int, cursor: str | None
-) -> Page:
-    """A page of users, the newest first; `cursor` is the id of the last user seen."""
-    total = await session.scalar(select(func.count(User.id))) or 0
-    statement = select(User)
-    if cursor is not None:
-        seen = await session.scalar(select(User).where(User.id == cursor))
-        if seen is None:
-            raise InvalidInput("cursor: pass what nextCursor gave, or the id of a user.")
-        # Spelt out: in a comparison of tuples, SQLite would get the moment in another format.
-        statement = statement.where(
-            or_(
-                User.created_at < seen.created_at,
-                and_(User.created_at == seen.created_at, User.id < seen.id),
-            )
-        )
-    rows = await session.scalars(
-        statement.order_by(User.created_at.desc(), User.id.desc()).offset(offset).limit(limit + 1)
-    )
-    users = rows.all()
-    page = users[:limit]
-    return Page(page, total, page[-1].id if len(users) > limit else None)
