@@ -33,7 +33,7 @@ from tests.users.recorded import create
 HOUR = timedelta(hours=1)
 
 
-async def _fill(database: Database, admin_id: str, user_id: str, count: int) -> None:
+async def fill(database: Database, admin_id: str, user_id: str, count: int) -> None:
     now = system_clock()
     stamps = {"created_at": now, "updated_at": now}
     async with database.transaction(admin_id) as session:
@@ -81,7 +81,7 @@ async def test_the_newest_of_each_user_are_found_and_nobody_elses(api: Api) -> N
     ids = [(await create(api.http))["id"] for _ in range(3)]
     database = api.database
     for user_id, count in zip(ids, (12, 2, 0), strict=True):
-        await _fill(database, api.admin_id, user_id, count) if count else None
+        await fill(database, api.admin_id, user_id, count) if count else None
     async with database.reading(api.admin_id) as session:
         bookings = await load_recent_bookings(session, ids)
         codes = await load_recent_qr_codes(session, ids, limit=3)

@@ -15,6 +15,7 @@ from flowkick.core.errors import SettingsError
 from flowkick.core.settings import Settings, load_settings
 from flowkick.storage import migrate
 from flowkick.storage.database import Database
+from tests.support.postgres import SUPERUSER, Cluster
 
 
 def _differences(connection: Connection) -> list[object]:
@@ -54,3 +55,37 @@ async def test_many_may_open_a_new_file_at_once(tmp_path: Path) -> None:
         await asyncio.gather(*(migrate.upgrade(database) for database in databases))
         for database in databases:
             await database.close()
+
+
+def _owned_by(cluster: Cluster, role: str) -> str:
+    """A database of a role that is no superuser."""
+    url = cluster.create_database()
+    cluster.execute(
+        f'CREATE ROLE {role} LOGIN; ALTER DATABASE "{url.rpartition("/")[2]}" OWNER TO {role}'
+    )
+    return url.replace(f"{SUPERUSER}@", f"{role}@")
+
+
+async def test_an_owner_who_is_no_superuser_can_migrate(cluster: Cluster) -> None:
+    url = _owned_by(cluster, "plain_owner")
+    database = Database(load_settings(_env_file=None, database_url=url, secret_key="x" * 32))
+    await migrate.upgrade(database)
+    await migrate.require_newest(database)
+    await database.close()
+    cluster.drop_database(url)
+
+
+async def test_a_role_that_may_not_make_the_extension_is_told_who_may(cluster: Cluster) -> None:
+    url = cluster.create_database()
+    name = url.rpartition("/")[2]
+    cluster.execute("CREATE ROLE plain_user LOGIN")
+    cluster.execute("GRANT CREATE ON SCHEMA public TO plain_user", database=name)
+    mine = url.replace(f"{SUPERUSER}@", "plain_user@")
+    settings = load_settings(_env_file=None, database_url=mine, secret_key="x" * 32)
+    database = Database(settings)
+    with pytest.raises(SettingsError, match="CREATE EXTENSION pg_trgm"):
+        await migrate.upgrade(database)
+    cluster.execute("CREATE EXTENSION pg_trgm", database=name)
+    await migrate.upgrade(database)
+    await database.close()
+    cluster.drop_database(url)

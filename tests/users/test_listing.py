@@ -14,6 +14,7 @@ from flowkick.core.clock import system_clock
 from flowkick.core.ids import new_id
 from flowkick.users.models import User
 from tests.conftest import client, new_admin
+from tests.history.test_recent import fill
 from tests.support.server import Api
 from tests.users.recorded import create
 
@@ -215,3 +216,17 @@ async def test_pages_neither_skip_nor_repeat_while_others_write(api: Api, sort: 
         assert len([one for one in seen if one in kept]) == len(kept)
         if writing is not None:
             await writing
+
+
+async def test_what_users_did_is_shown_where_asked_for(api: Api) -> None:
+    busy, idle = [(await create(api.http))["id"] for _ in range(2)]
+    await fill(api.database, api.admin_id, busy, 12)
+    asked = "includeBookings=true&includeQRCodes=true&includeInteractions=true&fields=id"
+    shown = {user["id"]: user for user in (await listed(api.http, asked))["users"]}
+    assert shown[idle] == {"id": idle, "bookings": [], "qrCodes": [], "interactionHistory": []}
+    assert [len(shown[busy][name]) for name in list(shown[busy])[1:]] == [10, 10, 12]
+    assert shown[busy]["bookings"][0]["tool"]["name"] == "Table"
+    assert shown[busy]["bookings"][0]["startTime"].endswith("Z")
+    assert set((await listed(api.http, "includeQRCodes=false"))["users"][0]) == set(
+        (await api.http.get(f"{USERS}/{busy}")).json()["user"]
+    )

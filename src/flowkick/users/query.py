@@ -71,6 +71,17 @@ class UsersQuery(UserFilters):
     count: Literal["exact", "estimated", "none"] = Field(
         "exact", description="How `total` is found; with `none` it is null, and costs nothing."
     )
+    include_bookings: bool = Field(
+        default=False, description="Show the last 10 `bookings` of each user."
+    )
+    include_qr_codes: bool = Field(
+        default=False,
+        alias="includeQRCodes",
+        description="Show the last 10 `qrCodes` of each user.",
+    )
+    include_interactions: bool = Field(
+        default=False, description="Show the last 30 days of `interactionHistory` of each user."
+    )
 
     @property
     def order(self) -> Order:

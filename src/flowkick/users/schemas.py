@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Field, StringConstraints
 
 from flowkick.core.schemas import ApiInput, ApiModel, Instant, Name, Storable, Success, Timestamp
+from flowkick.history.schemas import BookingOfUser, InteractionDay, QRCodeOfUser
 from flowkick.users.labels import FieldValue
 from flowkick.users.models import AnyUser
 from flowkick.users.payload import Belongings
@@ -150,9 +151,13 @@ def _without_required(schema: dict[str, Any]) -> None:
 
 
 class UserListed(UserShown):
-    """A user of a list: the fields that were asked for, or all of them."""
+    """A user of a list: the fields that were asked for, or all of them, and what is included."""
 
     model_config = ConfigDict(json_schema_extra=_without_required)
+
+    bookings: list[BookingOfUser]
+    qr_codes: list[QRCodeOfUser]
+    interaction_history: list[InteractionDay]
 
 
 def shown(user: AnyUser, belongings: Belongings) -> dict[str, Any]:
