@@ -53,7 +53,7 @@ class Process:
             if self.database.is_sqlite:
                 await migrate.upgrade(self.database)
             await migrate.require_newest(self.database)
-            _quieten_collector()
+            quieten_collector()
             async with self.sender:
                 if not deliver:
                     yield
@@ -90,7 +90,7 @@ class Process:
         return self.worker.state if self.settings.worker else "not here"
 
 
-def _quieten_collector() -> None:
+def quieten_collector() -> None:
     """Let the cycle collector pass over what was imported, and look less often.
 
     What a delivery allocates is freed by reference counting; collecting every 700 allocations, as

@@ -7,9 +7,10 @@ from flowkick.connectors import models as connectors
 from flowkick.delivery import models as delivery
 from flowkick.history import models as history
 from flowkick.http import models as http
+from flowkick.importing import models as importing
 from flowkick.storage.base import Base
 from flowkick.users import models as users
 
-__all__ = ["auth", "connectors", "delivery", "history", "http", "metadata", "users"]
+__all__ = ["auth", "connectors", "delivery", "history", "http", "importing", "metadata", "users"]
 
 metadata = Base.metadata

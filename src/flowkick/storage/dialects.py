@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from typing import Any, TypeVar
 
-from sqlalchemy import ColumnElement, Select, bindparam, cast, func, select, text, true
+from sqlalchemy import ColumnElement, Select, any_, bindparam, cast, func, select, text, true
 from sqlalchemy import column as sql_column
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.dialects.postgresql import insert as postgres_insert
@@ -40,7 +40,7 @@ def among(session: AsyncSession, column: Any, values: Sequence[Any]) -> ColumnEl
         listed = bindparam("listed", json.dumps(list(values)), type_=Text, unique=True)
         each = func.json_each(listed).table_valued("value")
         return column.in_(select(each.c.value))  # type: ignore[no-any-return]
-    return column == func.any(  # type: ignore[no-any-return]
+    return column == any_(  # type: ignore[no-any-return]
         cast(bindparam("listed", list(values), unique=True), ARRAY(column.type))
     )
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Hashable, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
@@ -13,11 +13,21 @@ from flowkick.users.schemas import BatchUserInput
 from flowkick.users.service import upsert_users
 from flowkick.users.writing import Desired
 
+_T = TypeVar("_T")
+
 
 async def upsert_batch(
-    session: TenantSession, items: Sequence[Any], *, source: str, now: datetime
+    session: TenantSession,
+    items: Sequence[Any],
+    *,
+    source: str,
+    now: datetime,
+    told: bool = True,
 ) -> list[dict[str, Any]]:
-    """Add or change users by `manychatId`; one result for each item, in their order."""
+    """Add or change users by `manychatId`; one result for each item, in their order.
+
+    Without `told`, no event tells of it.
+    """
     results: list[dict[str, Any]] = [{} for _ in items]
     valid: list[tuple[int, Desired]] = []
     for index, item in enumerate(items):
@@ -25,11 +35,11 @@ async def upsert_batch(
             valid.append((index, BatchUserInput.model_validate(item).desired()))
         except ValidationError as error:
             results[index] = _failed(index, error)
-    waves = _waves(valid)
+    waves = in_waves(valid, lambda item: item[1].values["manychat_id"])
     later = [item for wave in waves[1:] for _, item in wave]
     for wave in waves:
         targets = await upsert_users(
-            session, [item for _, item in wave], source=source, now=now, later=later
+            session, [item for _, item in wave], source=source, now=now, later=later, told=told
         )
         later = []
         for (index, _), target in zip(wave, targets, strict=True):
@@ -42,25 +52,29 @@ async def upsert_batch(
     return results
 
 
-def _waves(items: Sequence[tuple[int, Desired]]) -> list[list[tuple[int, Desired]]]:
-    """The items in groups in which each user occurs once; twice is in two."""
-    waves: list[list[tuple[int, Desired]]] = []
-    seen: dict[str, int] = {}
-    for index, item in items:
-        number = seen.get(item.values["manychat_id"], 0)
-        seen[item.values["manychat_id"]] = number + 1
+def in_waves(items: Sequence[_T], key: Callable[[_T], Hashable]) -> list[list[_T]]:
+    """The items in groups in which each key occurs once; what occurs twice is in two."""
+    waves: list[list[_T]] = []
+    seen: dict[Hashable, int] = {}
+    for item in items:
+        number = seen.get(key(item), 0)
+        seen[key(item)] = number + 1
         if number == len(waves):
             waves.append([])
-        waves[number].append((index, item))
+        waves[number].append(item)
     return waves
 
 
-def _failed(index: int, error: ValidationError) -> dict[str, Any]:
-    problems = "; ".join(
+def problems(error: ValidationError) -> str:
+    """What is wrong with a user, in one line."""
+    return "; ".join(
         f"{'.'.join(map(str, item['loc'])) or 'user'}: {_problem(item['type'], item['msg'])}"
         for item in error.errors(include_input=False, include_url=False)[:5]
     )
-    return {"index": index, "status": "failed", "id": None, "error": problems}
+
+
+def _failed(index: int, error: ValidationError) -> dict[str, Any]:
+    return {"index": index, "status": "failed", "id": None, "error": problems(error)}
 
 
 def _problem(kind: str, message: str) -> str:

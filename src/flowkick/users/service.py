@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
@@ -45,7 +45,7 @@ async def create_user(
 ) -> User:
     """Add a user; Conflict where its manychatId is taken."""
     manychat_id = desired.values.get("manychat_id")
-    (target,) = await _insert(session, [desired], source=source, now=now)
+    (target,) = await insert_users(session, [desired], source=source, now=now)
     if target is None:
         raise await _taken(session, manychat_id)
     await write(session, [target], source=source, now=now)
@@ -58,7 +58,7 @@ async def change_user(
     """Change a user; nothing is emitted where nothing differs."""
     user = await find_user(session, user_id, lock=True)
     manychat_id = desired.values.get("manychat_id")
-    target = _existing(user, desired, now)
+    target = existing(user, desired, now)
     try:
         async with session.begin_nested():  # so that the transaction outlives a refused id
             await write(session, [target], source=source, now=now)
@@ -94,18 +94,22 @@ async def upsert_users(
     source: str,
     now: datetime,
     later: Sequence[Desired] = (),
+    told: bool = True,
 ) -> list[Target]:
     """Add or change users by their `manychat_id`, which each of them has and no two share.
 
-    `later` is what the same transaction writes of these users afterwards.
+    `later` is what the same transaction writes of these users afterwards. Without `told`, no event
+    tells of it.
     """
     waiting = {item.values["manychat_id"]: item for item in desired}
     found: dict[str, Target] = {}
     while waiting:  # again where others added some of them meanwhile, or deleted those again
-        for manychat_id, user in (await _locked(session, list(waiting))).items():
-            found[manychat_id] = _existing(user, waiting.pop(manychat_id), now)
+        for manychat_id, user in (await _by_manychat_id(session, waiting)).items():
+            found[manychat_id] = existing(user, waiting.pop(manychat_id), now)
         missing = sorted(waiting)  # as all do, so that none deadlock
-        made = await _insert(session, [waiting[id_] for id_ in missing], source=source, now=now)
+        made = await insert_users(
+            session, [waiting[id_] for id_ in missing], source=source, now=now, told=told
+        )
         for manychat_id, target in zip(missing, made, strict=True):
             if target is not None:
                 found[manychat_id] = target
@@ -113,11 +117,12 @@ async def upsert_users(
     targets = [found[item.values["manychat_id"]] for item in desired]
     if later:
         await make_labels(session, [*desired, *later], now)
-    await write(session, targets, source=source, now=now)
+    await write(session, targets, source=source, now=now, told=told)
     return targets
 
 
-def _existing(user: User, desired: Desired, now: datetime) -> Target:
+def existing(user: User, desired: Desired, now: datetime) -> Target:
+    """What is to become of a user who is there, and locked."""
     values = fields.with_consent_date(desired.values, now)
     if values.get("export_consent_given") == user.export_consent_given and (
         "export_consent_at" not in desired.values
@@ -127,22 +132,41 @@ def _existing(user: User, desired: Desired, now: datetime) -> Target:
     return Target(user, desired)
 
 
-async def _locked(session: TenantSession, manychat_ids: Sequence[str]) -> dict[str, User]:
-    """The users with these ids; their rows stay locked, in the order of these ids."""
+async def _by_manychat_id(session: TenantSession, ids: Iterable[str]) -> dict[str, User]:
+    users = await lock_users(session, User.manychat_id, ids)
+    return {user.manychat_id: user for user in users if user.manychat_id is not None}
+
+
+async def lock_users(session: TenantSession, column: Any, values: Iterable[str]) -> Sequence[User]:
+    """The users in whose `column` one of `values` stands, locked in the order of these.
+
+    The column is one with a unique index.
+    """
     rows = await session.scalars(
-        one_by_one(session, User, User.manychat_id, sorted(manychat_ids), lock=True),
+        one_by_one(session, User, column, sorted(values), lock=True),
         execution_options={"populate_existing": True},
     )
-    return {user.manychat_id: user for user in rows if user.manychat_id is not None}
+    return rows.all()
 
 
-async def _insert(
-    session: TenantSession, desired: Sequence[Desired], *, source: str, now: datetime
+async def insert_users(
+    session: TenantSession,
+    desired: Sequence[Desired],
+    *,
+    source: str,
+    now: datetime,
+    told: bool = True,
 ) -> list[Target | None]:
-    """Add users; None stands for each whose manychatId is taken."""
+    """Add users; None stands for each whose manychatId is taken.
+
+    The number of its first event is taken unless no event tells of it.
+    """
     if not desired:
         return []
-    rows = [_row(session.admin_id, item.values, source, now) for item in desired]
+    rows = [
+        {**_row(session.admin_id, item.values, source, now), "sequence": int(told)}
+        for item in desired
+    ]
     added = {row["id"] for row in rows}
     if await _INSERT_USERS.run(session, rows) < len(rows):
         found = await session.scalars(select(User.id).where(among(session, User.id, list(added))))
@@ -162,7 +186,6 @@ def _row(admin_id: str, values: Mapping[str, Any], source: str, now: datetime) -
         **user_keys(values),
         "id": new_id("usr"),
         "admin_id": admin_id,
-        "sequence": 1,
         "interactions_updated_at": now if counted else None,
         "last_synced_at": now if source == MANYCHAT else None,
         "created_at": now,

@@ -91,9 +91,17 @@ _UPSERT_VALUES: Final = BulkStatement.insert(
 
 
 async def write(
-    session: TenantSession, targets: Sequence[Target], *, source: str, now: datetime
+    session: TenantSession,
+    targets: Sequence[Target],
+    *,
+    source: str,
+    now: datetime,
+    told: bool = True,
 ) -> None:
-    """Bring users to what is desired, and emit the events that tell of it, in their order."""
+    """Bring users to what is desired, and emit the events that tell of it, in their order.
+
+    Without `told` none are emitted, and no numbers taken: users' next events follow on their last.
+    """
     for target in targets:
         if not target.is_new:
             target.changes = fields.apply(target.user, target.desired.values, now)
@@ -104,27 +112,24 @@ async def write(
     changed = [target for target in targets if target.status != "unchanged"]
     for target in changed:
         target.user.updated_at = now
-    numbers = [_number_events(target) for target in changed]
+    numbers = [_number_events(target) for target in changed] if told else []
     await session.flush()
-    new = [target for target in changed if target.is_new]
-    known = [target for target in changed if not target.is_new]
+    await _write_belongings(session, changed, source, now)
+    if told:
+        drafts = await _drafts(session, changed, numbers, now)
+        await outbox.emit(session, drafts, source=source, now=now)
+
+
+async def _write_belongings(
+    session: TenantSession, targets: Sequence[Target], source: str, now: datetime
+) -> None:
+    new = [target for target in targets if target.is_new]
+    known = [target for target in targets if not target.is_new]
     await _FIRST_CONTACT_TAGS.run(session, _tag_rows(session.admin_id, new, source, now))
     await _FIRST_VALUES.run(session, _value_rows(session.admin_id, new, now))
     await _INSERT_CONTACT_TAGS.run(session, _tag_rows(session.admin_id, known, source, now))
     await _UPSERT_VALUES.run(session, _value_rows(session.admin_id, known, now))
     await _remove_tags(session, known)
-    belongings = await load_belongings(session, [target.user.id for target in known])
-    drafts = [
-        draft
-        for target, first in zip(changed, numbers, strict=True)
-        for draft in _drafts(
-            target,
-            _given(target, now) if target.is_new else belongings[target.user.id],
-            first,
-            now,
-        )
-    ]
-    await outbox.emit(session, drafts, source=source, now=now)
 
 
 async def make_labels(session: TenantSession, desired: Sequence[Desired], now: datetime) -> None:
@@ -296,14 +301,24 @@ def _name_key(tag: Tag) -> str:
     return tag.name_key
 
 
-def _drafts(target: Target, belongings: Belongings, first: int, now: datetime) -> list[Draft]:
-    """The events of one user, numbered from `first`."""
-    user = payload(target.user, belongings)
-    if target.is_new:
-        told: list[tuple[str, Any]] = [("user.created", UserCreated(user))]
-    else:
-        told = _updates(target, user, now)
-    return [Draft(event, data, user.id, number) for number, (event, data) in enumerate(told, first)]
+async def _drafts(
+    session: TenantSession, targets: Sequence[Target], numbers: Sequence[int], now: datetime
+) -> list[Draft]:
+    """The events of users, each user's numbered from the one in `numbers`."""
+    known = [target.user.id for target in targets if not target.is_new]
+    belongings = await load_belongings(session, known)
+    drafts: list[Draft] = []
+    for target, first in zip(targets, numbers, strict=True):
+        if target.is_new:
+            user = payload(target.user, _given(target, now))
+            drafts.append(Draft("user.created", UserCreated(user), user.id, first))
+            continue
+        user = payload(target.user, belongings[target.user.id])
+        drafts += [
+            Draft(event, data, user.id, number)
+            for number, (event, data) in enumerate(_updates(target, user, now), first)
+        ]
+    return drafts
 
 
 def _updates(target: Target, user: UserPayload, now: datetime) -> list[tuple[str, Any]]:

@@ -242,6 +242,28 @@ def upgrade() -> None:
     user_search.create(op.get_bind())
 
     op.create_table(
+        "UserImport",
+        sa.Column("adminId", sa.Text(), nullable=False),
+        sa.Column("id", sa.Text(), nullable=False),
+        sa.Column("key", sa.Text(), nullable=False),
+        sa.Column("position", sa.BigInteger(), nullable=False),
+        sa.Column("line", sa.BigInteger(), nullable=False),
+        sa.Column("rejectsSize", sa.BigInteger(), nullable=False),
+        sa.Column("created", sa.BigInteger(), nullable=False),
+        sa.Column("updated", sa.BigInteger(), nullable=False),
+        sa.Column("unchanged", sa.BigInteger(), nullable=False),
+        sa.Column("rejected", sa.BigInteger(), nullable=False),
+        sa.Column("createdAt", UtcDateTime(), nullable=False),
+        sa.Column("updatedAt", UtcDateTime(), nullable=False),
+        sa.Column("finishedAt", UtcDateTime(), nullable=True),
+        sa.ForeignKeyConstraint(
+            ["adminId"], ["Admin.id"], name=op.f("fk_UserImport_adminId"), ondelete="CASCADE"
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_UserImport")),
+        sa.UniqueConstraint("adminId", "key", name=op.f("uq_UserImport_adminId_key")),
+    )
+
+    op.create_table(
         "WebhookSubscription",
         sa.Column("adminId", sa.Text(), nullable=False),
         sa.Column("id", sa.Text(), nullable=False),
