@@ -46,6 +46,16 @@ class IdempotentRequest:
         target = f"{request.method} {request.url.path}?{request.url.query}\n".encode()
         return cls(key, hashlib.sha256(target + body).hexdigest(), context)
 
+    async def is_answered(self, admin_id: str) -> bool:
+        """Whether this very request was answered within the key's lifetime."""
+        statement = select(IdempotencyKey.key).where(
+            IdempotencyKey.key == self.key,
+            IdempotencyKey.request_hash == self.request_hash,
+            IdempotencyKey.created_at >= self.context.clock() - LIFETIME,
+        )
+        async with self.context.database.reading(admin_id) as session:
+            return await session.scalar(statement) is not None
+
     async def begin(self, session: TenantSession) -> Response | None:
         """Take the key, or give the answer that an earlier request under it got."""
         now = self.context.clock()

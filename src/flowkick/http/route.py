@@ -1,26 +1,30 @@
 """The unit of work of a request.
 
-    authenticate ── read the body within its limit ── open one transaction ── run the route
-        └── keep the answer under its Idempotency-Key ── commit ── answer
+    authenticate ── read the body within its limit ── prepare ── open one transaction
+        └── run the route ── keep the answer under its Idempotency-Key ── commit ── answer
 
 A transaction that PostgreSQL gives up to end a deadlock is run again: it left nothing behind.
 
-The body is read before the transaction opens, so that a slow client holds no lock; the commit is
-made before the answer is sent, so that an answer never tells of what was not kept.
+The body is read before the transaction opens, so that a slow client holds no lock; what has to wait
+for somebody else's server (a look-up of a name, a request) is done there too, by the route's
+`prepare`. The commit is made before the answer is sent, so that an answer never tells of what was
+not kept.
 """
 
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Callable, Coroutine
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from fastapi import Request, Response
 from fastapi.dependencies.utils import get_flat_params
 from fastapi.params import Query
 from fastapi.routing import APIRoute
+from pydantic import BaseModel, ValidationError
 from sqlalchemy.exc import DBAPIError
 
 from flowkick.auth.access import authenticate
@@ -43,6 +47,8 @@ _POLICY: Final = "__flowkick_policy__"
 Authenticator = Callable[[Request, Context], Coroutine[Any, Any, Principal]]
 Endpoint = Callable[..., Any]
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
+Preparation = Callable[[Request, Context], Coroutine[Any, Any, None]]
+_Model = TypeVar("_Model", bound=BaseModel)
 
 
 async def by_api_key(request: Request, context: Context) -> Principal:
@@ -59,6 +65,8 @@ class Policy:
 
     `scope` None means read for GET and write for the rest. A route with `transaction` False gets no
     session, because it waits for somebody else's server: it opens short transactions of its own.
+    `prepare` runs before the transaction of a route that writes, once, unless the answer is already
+    kept under the request's Idempotency-Key; what it finds out, it leaves in ``request.state``.
     """
 
     scope: Scope | None = None
@@ -67,6 +75,7 @@ class Policy:
     authenticator: Authenticator = by_api_key
     any_query: bool = False
     query: frozenset[str] = frozenset()
+    prepare: Preparation | None = None
 
 
 def policy(**values: Any) -> Callable[[Endpoint], Endpoint]:
@@ -113,16 +122,39 @@ class ApiRoute(APIRoute):
                 async with context.database.reading(principal.admin_id) as session:
                     request.state.session = session
                     return await handle(request)
-            return await _write(request, body, context, principal, handle)
+            once = IdempotentRequest.of(request, body, context)
+            answered = once is not None and await once.is_answered(principal.admin_id)
+            if rules.prepare is not None and not answered:
+                await rules.prepare(request, context)
+            return await _write(request, context, principal, handle, once)
 
         return run
 
 
+def body_as(request: Request, model: type[_Model]) -> _Model | None:
+    """The body, for a `prepare`; None where it does not fit, which the route itself then tells."""
+    try:
+        return model.model_validate(body_of(request))
+    except ValidationError:
+        return None
+
+
+def body_of(request: Request) -> Any:
+    """The body as decoded JSON, for a `prepare`; None where it is none."""
+    try:
+        return json.loads(request._body)  # noqa: SLF001  # where `run` has put it
+    except (ValueError, RecursionError):
+        return None
+
+
 async def _write(
-    request: Request, body: bytes, context: Context, principal: Principal, handle: Handler
+    request: Request,
+    context: Context,
+    principal: Principal,
+    handle: Handler,
+    once: IdempotentRequest | None,
 ) -> Response:
     """Run the route in a transaction; again where it was given up to end a deadlock."""
-    once = IdempotentRequest.of(request, body, context)
     for _ in range(_DEADLOCKS):
         try:
             return await _write_once(request, context, principal, handle, once)

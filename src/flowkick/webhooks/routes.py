@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Path, Query
+from fastapi import APIRouter, Path, Query, Request
 from pydantic import StringConstraints
 
 from flowkick.core.clock import isoformat
@@ -14,8 +14,8 @@ from flowkick.delivery.client import OutcomeKind
 from flowkick.delivery.models import WebhookSubscription
 from flowkick.delivery.signing import signing_secret
 from flowkick.delivery.states import DeliveryState
-from flowkick.http.context import Caller, InContext, InSession
-from flowkick.http.route import ApiRoute, policy
+from flowkick.http.context import Caller, Context, InContext, InSession
+from flowkick.http.route import ApiRoute, body_as, policy
 from flowkick.webhooks import deliveries, manual, schemas, service
 from flowkick.webhooks.catalogue import CATALOGUE
 
@@ -55,15 +55,27 @@ async def list_events() -> Any:
     return {"events": events, "count": len(events)}
 
 
+async def _check_new_target(request: Request, context: Context) -> None:
+    """Look the url's host up before the transaction: a name server may take its time."""
+    if (body := body_as(request, schemas.WebhookInput)) is not None:
+        await service.check_target(context.guard, body.url)
+
+
+async def _check_changed_target(request: Request, context: Context) -> None:
+    body = body_as(request, schemas.WebhookPatch)
+    if body is not None and "url" in body.model_fields_set:
+        await service.check_target(context.guard, body.url)
+
+
 @router.post(
     "/webhooks",
     operation_id="createWebhook",
     status_code=201,
     response_model=schemas.CreatedAnswer,
 )
+@policy(prepare=_check_new_target)
 async def create_webhook(body: schemas.WebhookInput, session: InSession, context: InContext) -> Any:
     """Subscribe an endpoint to events. The answer carries the secret, once."""
-    await service.check_target(context.guard, body.url)
     created, secret = await service.create_subscription(
         session, context.settings.key_ring, body.model_dump(), context.clock()
     )
@@ -82,15 +94,13 @@ async def get_webhook(webhook_id: WebhookId, session: InSession) -> Any:
 
 
 @router.patch("/webhooks/{id}", operation_id="updateWebhook", response_model=schemas.PatchedAnswer)
+@policy(prepare=_check_changed_target)
 async def update_webhook(
     webhook_id: WebhookId, body: schemas.WebhookPatch, session: InSession, context: InContext
 ) -> Any:
     """Change any of a subscription's fields; deactivating holds what waits."""
-    given = body.given()
-    if "url" in given:
-        await service.check_target(context.guard, body.url)
     changed, released, discarded = await service.change_subscription(
-        session, context.settings.key_ring, webhook_id, given, context.clock()
+        session, context.settings.key_ring, webhook_id, body.given(), context.clock()
     )
     return {"webhook": _shown(changed), "released": released, "discarded": discarded}
 
@@ -147,7 +157,7 @@ async def rotate_webhook_secret(
     operation_id="listDeliveries",
     response_model=schemas.DeliveriesAnswer,
 )
-async def list_webhook_deliveries(  # noqa: PLR0917  # each is a query parameter  # each is a query parameter
+async def list_webhook_deliveries(  # noqa: PLR0917  # each is a query parameter
     webhook_id: WebhookId,
     session: InSession,
     status: DeliveryState | None = None,
