@@ -56,6 +56,16 @@ def test_an_example_fits_its_schema_and_its_type(name: str) -> None:
 
 
 @EVENTS
+def test_a_schema_takes_no_other_events_name_or_action(name: str) -> None:
+    type_ = CATALOGUE[name]
+    for other in {"renamed", *map(payloads.action_of, CATALOGUE)} - {payloads.action_of(name)}:
+        example = type_.example()
+        example["metadata"]["action"] = other
+        assert not _accepts(type_.json_schema(), example)
+        assert not _accepts(type_.json_schema(), {**type_.example(), "event": f"user.{other}"})
+
+
+@EVENTS
 def test_a_schema_misses_every_key_that_is_left_out_and_every_one_too_many(name: str) -> None:
     schema = CATALOGUE[name].json_schema()
     example = CATALOGUE[name].example()

@@ -42,6 +42,8 @@ class EventType:
         (data, metadata), definitions = msgspec.json.schema_components(
             [self.data_type, payloads.Metadata], ref_template="#/$defs/{name}"
         )
+        action = {"const": payloads.action_of(self.name)}
+        definitions[payloads.Metadata.__name__]["properties"]["action"] = action
         (moment,), _ = msgspec.json.schema_components([payloads.Moment])
         properties = {
             "event": {"const": self.name},
