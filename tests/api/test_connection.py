@@ -7,8 +7,9 @@ import json
 
 import pytest
 
-from flowkick.api.connection import MAX_HEAD
-from tests.support.server import Api
+from flowkick.api.connection import MAX_HEAD, GuardedProtocol
+from flowkick.app import Process
+from tests.support.server import Api, running_server
 
 _ENDLESS = 40 * 1024 * 1024
 
@@ -82,3 +83,49 @@ async def test_large_bodies_and_many_requests_on_one_connection_are_no_head(api:
     for _ in range(200):
         answer = await api.http.get("/healthz", headers={"X-Long": "a" * 1000})
         assert answer.status_code == 200
+
+
+class Impatient(GuardedProtocol):
+    """As served, with less patience for a head."""
+
+    head_seconds = 0.5
+
+
+_HEAD = b"POST /healthz HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    "pieces",
+    [
+        pytest.param([], id="nothing"),
+        pytest.param([b"GET /healthz HT"], id="half a line"),
+        pytest.param([b"GET / HTTP/1.1\r\n", *[b"X: a\r\n"] * 10_000], id="drop by drop"),
+        pytest.param([b"\r\n"] * 10_000, id="empty lines"),
+        pytest.param([_HEAD + b"abc" + _HEAD[:20], *[b"a"] * 10_000], id="a second head"),
+    ],
+)
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+async def test_a_head_that_takes_too_long_ends_its_connection(
+    process: Process, pieces: list[bytes]
+) -> None:
+    async with running_server(process, Impatient) as url, asyncio.timeout(20):
+        reader, writer = await asyncio.open_connection(*url.removeprefix("http://").split(":"))
+        ended = asyncio.create_task(reader.read())
+        for piece in pieces:
+            if ended.done():
+                break
+            writer.write(piece)
+            await asyncio.sleep(0.02)
+        await asyncio.gather(ended, return_exceptions=True)  # some ends are resets
+        writer.close()
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+async def test_a_body_may_take_longer_than_a_head(process: Process) -> None:
+    async with running_server(process, Impatient) as url, asyncio.timeout(20):
+        reader, writer = await asyncio.open_connection(*url.removeprefix("http://").split(":"))
+        writer.write(_HEAD)
+        await asyncio.sleep(2 * Impatient.head_seconds)
+        writer.write(b"abc")
+        assert (await reader.readline()).startswith(b"HTTP/1.1 405 ")
+        writer.close()

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import httpx
 
+from flowkick.api.connection import GuardedProtocol
 from flowkick.app import Process
 from flowkick.cli.serving import listen_on, make_server, serve_process
 from flowkick.storage.database import Database
@@ -26,11 +27,13 @@ class Api:
 
 
 @asynccontextmanager
-async def running_server(process: Process) -> AsyncIterator[str]:
+async def running_server(
+    process: Process, protocol: type[GuardedProtocol] = GuardedProtocol
+) -> AsyncIterator[str]:
     """Serve the process as `flowkick serve` does; gives its URL."""
     listening = listen_on("127.0.0.1", 0)
     port = listening.getsockname()[1]
-    server = make_server(process)
+    server = make_server(process, protocol)
     task = asyncio.create_task(serve_process(process, server, listening))
     try:
         while not server.started:

@@ -16,11 +16,12 @@ from flowkick.core.errors import FlowkickError, HeadTooLarge, InvalidInput, erro
 from flowkick.core.ids import new_id
 
 MAX_HEAD: Final = 64 * 1024
-HEAD_SECONDS: Final = 30.0
 
 
 class GuardedProtocol(HttpToolsProtocol):
     """Bounds the head of each request in size and time, and says so in the one shape of errors."""
+
+    head_seconds = 30.0
 
     _unfinished = 0
     """Bytes since the last head, piece of a body, or message was whole."""
@@ -82,7 +83,7 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def _await_head(self) -> None:
         if self._deadline is None:
-            self._deadline = self.loop.call_later(HEAD_SECONDS, self.transport.close)
+            self._deadline = self.loop.call_later(self.head_seconds, self.transport.close)
 
     def _stop_waiting(self) -> None:
         if self._deadline is not None:

@@ -73,11 +73,13 @@ class GracefulServer(uvicorn.Server):
         yield
 
 
-def make_server(process: Process) -> GracefulServer:
+def make_server(
+    process: Process, protocol: type[GuardedProtocol] = GuardedProtocol
+) -> GracefulServer:
     """The server of a process; it is started with a socket that already listens."""
     config = uvicorn.Config(
         process.application(),
-        http=GuardedProtocol,
+        http=protocol,
         ws="none",
         lifespan="off",  # see `serve_process`
         log_config=None,
