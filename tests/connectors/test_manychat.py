@@ -82,11 +82,11 @@ async def test_a_whole_contact_becomes_a_user_and_the_same_again_tells_nothing(
     flags = [user[f"optedIn{name}"] for name in ("Instagram", "Whatsapp", "Telegram", "Messenger")]
     assert flags == [True, False, True, False]
     assert user["customFields"] == {"drink": "tea", "member": "true", "visits": "5"}
-    assert user["messagesCount"] == 25
     assert {tag["name"] for tag in user["tags"]} == {"vip", "new"}
     assert (await push(api, contact))["status"] == "unchanged"
     (event,) = await events(api.database)
     assert event["event"] == "user.created"
+    assert event["data"]["user"]["interactions"]["messagesCount"] == 25
     assert event["metadata"]["source"] == "manychat_sync"
     again = await user_of(api, pushed)
     assert again["updatedAt"] == user["updatedAt"]
@@ -116,6 +116,23 @@ async def test_a_sync_takes_off_only_the_tags_that_a_sync_put_on(api: Api) -> No
     told = await events(api.database, user["id"])
     assert [b["event"] for b in told[1:]] == ["tag.added"] * 2 + ["tag.removed"] * 2
     assert sequences(told) == [1, 2, 3, 4, 5]
+
+
+async def test_no_tag_that_was_sent_is_taken_off(api: Api) -> None:
+    many = [{"id": number, "name": f"tag {number}"} for number in range(5000)]
+    pushed = await push(api, {"id": ID, "tags": many[:1500]})
+    await push(api, {"id": ID, "tags": [*many[1:1500], {"id": 0}]})  # one without its name
+    kept = {tag["name"] for tag in (await user_of(api, pushed))["tags"]}
+    assert kept == {tag["name"] for tag in many[:1500]}
+    for field, too_many in (
+        ("tags", [*many, "one more"]),
+        ("custom_fields", {str(number): 1 for number in range(5001)}),
+    ):
+        refused = await api.http.post(CONTACT, json={"id": ID, field: too_many})
+        assert refused.status_code == 400
+        assert refused.json()["details"][0]["field"] == field
+        assert "5001" in refused.json()["error"]
+    assert len((await user_of(api, pushed))["tags"]) == 1500
 
 
 async def test_the_same_contact_pushed_at_once_is_one_user(api: Api) -> None:

@@ -4,7 +4,18 @@ from __future__ import annotations
 
 import asyncio
 from itertools import pairwise
+from typing import Any
 
+import pytest
+from sqlalchemy import event
+
+from flowkick.core.clock import system_clock
+from flowkick.core.errors import Conflict
+from flowkick.storage.database import Database
+from flowkick.users.service import create_user
+from flowkick.users.writing import Desired
+from tests.conftest import new_admin
+from tests.support.postgres import Cluster
 from tests.support.server import Api
 from tests.users.recorded import create, events, names, sequences
 
@@ -37,6 +48,35 @@ async def test_one_of_those_who_add_the_same_manychat_id_at_once_wins(api: Api) 
     )
     assert sorted(answer.status_code for answer in answers) == [201] + [409] * 9
     assert await names(api.database) == ["user.created"]
+
+
+@pytest.mark.parametrize("comes_back", [False, True])
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+async def test_who_meets_a_user_that_is_just_being_deleted_is_told_so_or_added(
+    database: Database, cluster: Cluster, comes_back: bool
+) -> None:
+    """Another process deletes the user between the refused INSERT and the look for its id."""
+    admin_id, _ = await new_admin(database)
+    now, desired = system_clock(), Desired(values={"manychat_id": "7"})
+    name = database.url.database or ""
+    async with database.transaction(admin_id) as session:
+        await create_user(session, desired, source="api", now=now)
+
+    def elsewhere(_conn: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        if statement.startswith('SELECT "User".id'):
+            cluster.execute('UPDATE "User" SET "manychatId" = NULL', database=name)
+        elif comes_back and statement.startswith('INSERT INTO "User"'):
+            cluster.execute('UPDATE "User" SET "manychatId" = 7', database=name)
+
+    event.listen(database.writer.sync_engine, "before_cursor_execute", elsewhere)
+    if comes_back:  # every time: in the end it is told
+        with pytest.raises(Conflict, match="until just now"):
+            async with database.transaction(admin_id) as session:
+                await create_user(session, desired, source="api", now=now)
+        return
+    async with database.transaction(admin_id) as session:
+        user = await create_user(session, desired, source="api", now=now)
+    assert user.manychat_id == "7"
 
 
 async def test_one_of_those_who_take_the_same_manychat_id_at_once_wins(api: Api) -> None:

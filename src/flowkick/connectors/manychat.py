@@ -3,7 +3,8 @@
 ManyChat's External Request sends "Full Contact Data" (custom fields as an object by name, no tags);
 its API's ``getInfo`` gives custom fields as a list, and tags. People nest either under ``data``, or
 send no more than ``subscriber_id``. Ids may be numbers beyond 2^53: they are kept as strings. What
-can't be understood is left out, since ManyChat sends a contact once and never again.
+can't be understood is left out, since ManyChat sends a contact once and never again; a list of tags
+of which something was left out is not taken for all that there are.
 """
 
 from __future__ import annotations
@@ -50,7 +51,8 @@ _TRUE: Final = frozenset({"true", "yes", "1", "on"})
 _MAX_TEXT: Final = 4000
 _MAX_VALUE: Final = 10_000
 _MAX_COUNT: Final = 2**31 - 1
-_MAX_LABELS: Final = 500
+_MAX_LABELS: Final = 5000
+"""Tags, and custom fields, of one contact: ten times what anybody was seen to have."""
 # U+0000 fits no database's text; a lone surrogate is no character and fits no UTF-8.
 _UNUSABLE: Final = re.compile("[\x00\ud800-\udfff]")
 
@@ -58,7 +60,7 @@ _UNUSABLE: Final = re.compile("[\x00\ud800-\udfff]")
 def read_contact(body: Any) -> Desired:
     """What is to become of the user that `body` tells of.
 
-    Raises InvalidInput where it holds no id.
+    Raises InvalidInput where it holds no id, or more tags or custom fields than are taken.
     """
     contact = _unwrap(body)
     manychat_id = _contact_id(contact)
@@ -176,7 +178,7 @@ def _custom_fields(given: Any) -> dict[str, FieldValue]:
     if isinstance(given, dict):
         given = [{"name": name, "value": value} for name, value in given.items()]
     found: dict[str, FieldValue] = {}
-    for item in given[:_MAX_LABELS] if isinstance(given, list) else ():
+    for item in _bounded(given, "custom_fields") if isinstance(given, list) else ():
         if not isinstance(item, dict) or not isinstance(item.get("name"), str):
             continue
         name = _clean(item["name"])
@@ -203,17 +205,25 @@ def _count(value: str | None) -> int | None:
 
 
 def _read_tags(given: Any, desired: Desired) -> None:
-    """Tags as {id, name} or as names; where they are sent at all, they are all that there are."""
+    """Tags as {id, name} or as names; where all can be read, they are all that there are."""
     if not isinstance(given, list):
         return
     names: dict[str, str] = {}
     ids: dict[str, str] = {}
-    for item in given[:_MAX_LABELS]:
+    desired.tags_are_complete = True
+    for item in _bounded(given, "tags"):
         name = item.get("name") if isinstance(item, dict) else item
         if not isinstance(name, str) or not 1 <= len(clean := _clean(name)) <= MAX_NAME:
+            desired.tags_are_complete = False
             continue
         names[tag_key(clean)] = clean
         if isinstance(item, dict) and (tag_id := _id(item.get("id"))):
             ids[tag_key(clean)] = tag_id
     desired.tags, desired.manychat_tag_ids = list(names.values()), ids
-    desired.tags_are_complete = True
+
+
+def _bounded(given: list[Any], name: str) -> list[Any]:
+    if len(given) > _MAX_LABELS:
+        problem = f"there are {len(given)}, and at most {_MAX_LABELS} are taken"
+        raise InvalidInput(f"{name}: {problem}.", details=[{"field": name, "problem": problem}])
+    return given

@@ -134,9 +134,6 @@ class UserShown(ApiModel):
     export_consent_given: bool
     export_consent_at: Timestamp | None
     last_synced_at: Timestamp | None
-    messages_count: int
-    comments_count: int
-    stories_count: int
     bookings_count: int
     qr_codes_count: int
     conversations_count: int

@@ -29,6 +29,7 @@ _DEFAULTS: Final = {
     for attribute in User.__mapper__.column_attrs
     for column in attribute.columns
 }
+_TRIES: Final = 3
 
 
 async def find_user(session: TenantSession, user_id: str, *, lock: bool = False) -> User:
@@ -44,12 +45,23 @@ async def create_user(
     session: TenantSession, desired: Desired, *, source: str, now: datetime
 ) -> User:
     """Add a user; Conflict where its manychatId is taken."""
-    manychat_id = desired.values.get("manychat_id")
-    (target,) = await insert_users(session, [desired], source=source, now=now)
-    if target is None:
-        raise await _taken(session, manychat_id)
+    target = await _insert_one(session, desired, source=source, now=now)
     await write(session, [target], source=source, now=now)
     return await find_user(session, target.user.id)
+
+
+async def _insert_one(
+    session: TenantSession, desired: Desired, *, source: str, now: datetime
+) -> Target:
+    """Add a user; again where the one who had its manychatId was deleted meanwhile."""
+    for _ in range(_TRIES):
+        (target,) = await insert_users(session, [desired], source=source, now=now)
+        if target is not None:
+            return target
+        refused = await _taken(session, desired.values.get("manychat_id"))
+        if refused.details:
+            break
+    raise refused
 
 
 async def change_user(
@@ -68,8 +80,10 @@ async def change_user(
 
 
 async def _taken(session: TenantSession, manychat_id: str | None) -> Conflict:
-    """The error that names the user who has this manychatId."""
+    """The error that names the user who has this manychatId, if there is still one."""
     taken = await session.scalar(select(User.id).where(User.manychat_id == manychat_id))
+    if taken is None:
+        return Conflict("Another user had this manychatId until just now: send it once more.")
     return Conflict(
         f"The user {taken} has this manychatId already: change that one instead.",
         details=[{"field": "manychatId", "userId": taken}],
