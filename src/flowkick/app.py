@@ -9,7 +9,9 @@ from contextlib import asynccontextmanager
 from fastapi import APIRouter, FastAPI
 
 from flowkick.api.application import create_application
+from flowkick.bookings import routes as bookings
 from flowkick.connectors import routes as connectors
+from flowkick.conversations import routes as conversations
 from flowkick.core.clock import Clock, system_clock
 from flowkick.core.settings import Settings
 from flowkick.delivery.client import Sender
@@ -17,8 +19,11 @@ from flowkick.delivery.engine import Engine
 from flowkick.delivery.requests import RequestBuilder
 from flowkick.delivery.targets import TargetGuard
 from flowkick.http.context import Context
+from flowkick.qr_codes import routes as qr_codes
 from flowkick.storage import migrate
 from flowkick.storage.database import Database
+from flowkick.tools import routes as tools
+from flowkick.users import interaction_routes as interactions
 from flowkick.users import routes as users
 from flowkick.webhooks import routes as webhooks
 from flowkick.worker import Worker
@@ -26,6 +31,11 @@ from flowkick.worker import Worker
 ROUTERS: tuple[APIRouter, ...] = (
     webhooks.router,
     users.router,
+    interactions.router,
+    tools.router,
+    bookings.router,
+    qr_codes.router,
+    conversations.router,
     connectors.router,
 )
 

@@ -23,6 +23,7 @@ from flowkick.core.clock import system_clock
 from flowkick.http.route import ApiRoute
 from flowkick.storage.database import Database
 from tests.conftest import new_admin
+from tests.history import made as history
 from tests.support.endpoint import Endpoint
 from tests.support.server import Api
 
@@ -36,6 +37,21 @@ BODIES: dict[str, dict[str, Any]] = {
     "updateUser": {"firstName": "stolen"},
     "addTag": {"name": "stolen"},
     "setCustomField": {"value": "stolen"},
+    "addInteractions": {"messagesCount": 1},
+    "createTool": {"name": "stolen"},
+    "updateTool": {"name": "stolen"},
+    "createBooking": {
+        "userId": "usr_none",
+        "toolId": "tol_none",
+        "startTime": "2026-03-01T18:00:00Z",
+        "endTime": "2026-03-01T20:00:00Z",
+    },
+    "updateBooking": {"notes": "stolen"},
+    "createQRCode": {"metadata": {"a": 1}},
+    "updateQRCode": {"active": False},
+    "scanQRCode": {"scannedBy": "thief"},
+    "createConversation": {"userId": "usr_none"},
+    "addMessage": {"role": "user", "content": "stolen"},
     "createConnection": {"name": "stolen"},
     "pushManychatContact": {"subscriber_id": "77"},
 }
@@ -65,12 +81,13 @@ async def _operations(api: Api, ids: dict[str, str]) -> list[Operation]:
         real = path
         for prefix, value in ids.items():
             real = real.replace(f"{prefix}/{{id}}", f"{prefix}/{value}")
-        real = real.replace("{name}", "secret-tag")
+        real = real.replace("{code}", ids["/qr-codes"]).replace("{name}", "secret-tag")
         assert "{" not in real, f"no real id is known for {path}"
         for method, operation in item.items():
             needs_body = "requestBody" in operation
             assert not needs_body or operation["operationId"] in BODIES, operation["operationId"]
-            found.append(Operation(method.upper(), real, operation["operationId"], "{id}" in path))
+            has_id = "{id}" in path or "{code}" in path
+            found.append(Operation(method.upper(), real, operation["operationId"], has_id))
     assert len(found) >= 20
     return found
 
@@ -86,6 +103,7 @@ async def _victim(api: Api, endpoint: Endpoint) -> dict[str, str]:
         "manychatId": "1",
     }
     user = (await api.http.post("/api/admin/users", json=person)).json()["user"]
+    did = await _what_the_victim_did(api.http, user["id"])
     made = (await api.http.post("/api/admin/connections", json={"name": PRIVATE})).json()
     await endpoint.wait_for(1)
     while True:
@@ -97,6 +115,22 @@ async def _victim(api: Api, endpoint: Endpoint) -> dict[str, str]:
         "/users": user["id"],
         "/deliveries": shown["deliveries"][0]["id"],
         "/connections": made["connection"]["id"],
+        **did,
+    }
+
+
+async def _what_the_victim_did(http: httpx.AsyncClient, user_id: str) -> dict[str, str]:
+    tool = await history.tool(http, name=PRIVATE)
+    booking = await history.booking(http, user_id, tool["id"], notes=PRIVATE)
+    code = await history.qr_code(http, userId=user_id, toolId=tool["id"], type=PRIVATE)
+    said = [{"role": "user", "content": PRIVATE}]
+    begun = {"userId": user_id, "title": PRIVATE, "messages": said}
+    talk = await history.post(http, "/conversations", begun)
+    return {
+        "/tools": tool["id"],
+        "/bookings": booking["id"],
+        "/qr-codes": code["code"],
+        "/conversations": talk["conversation"]["id"],
     }
 
 
@@ -220,6 +254,37 @@ async def test_anothers_ids_open_no_page_of_a_list(api: Api) -> None:
                 answer = await http.get(path, params={"cursor": cursor})
                 assert PRIVATE not in answer.text
                 assert ids["/users"] not in answer.text.replace(cursor, "")
+
+
+async def test_anothers_ids_find_and_make_nothing(api: Api) -> None:
+    async with Endpoint() as endpoint:
+        ids = await _victim(api, endpoint)
+        other_id, other_key = await new_admin(api.database)
+        before = await _dump(api.database, but_of=other_id)
+        async with httpx.AsyncClient(base_url=api.url, headers=_bearer(other_key)) as http:
+            mine = await history.tool(http)
+            me = (await http.post("/api/admin/users", json={})).json()["user"]
+            when = {"startTime": "2026-03-01T18:00:00Z", "endTime": "2026-03-01T20:00:00Z"}
+            for path, body in (
+                ("/bookings", {**when, "userId": ids["/users"], "toolId": mine["id"]}),
+                ("/bookings", {**when, "userId": me["id"], "toolId": ids["/tools"]}),
+                ("/qr-codes", {"userId": ids["/users"]}),
+                ("/qr-codes", {"toolId": ids["/tools"]}),
+                ("/conversations", {"userId": ids["/users"]}),
+            ):
+                await history.post(http, path, body, 404)
+            booking = await history.booking(http, me["id"], mine["id"])
+            into = {"toolId": ids["/tools"]}
+            await history.patch(http, f"/bookings/{booking['id']}", into, 404)
+            for path, kind in (("bookings", "bookings"), ("qr-codes", "qrCodes")):
+                for name, value in (("userId", ids["/users"]), ("toolId", ids["/tools"])):
+                    assert (await history.get(http, f"/{path}", **{name: value}))[kind] == []
+            owner = {"userId": ids["/users"]}
+            assert (await history.get(http, "/conversations", **owner))["conversations"] == []
+            # The same code may be another admin's, too, and is another code.
+            await history.qr_code(http, code=ids["/qr-codes"])
+            await history.post(http, f"/qr-codes/{ids['/qr-codes']}/scan", {"scannedBy": "x"}, 200)
+        assert await _dump(api.database, but_of=other_id) == before
 
 
 async def test_the_token_of_a_connection_opens_nothing_else(api: Api) -> None:

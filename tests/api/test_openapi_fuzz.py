@@ -83,6 +83,26 @@ def _user(http: httpx.Client) -> str:
     return str(http.post("/api/admin/users", json=USER).json()["user"]["id"])
 
 
+def _tool(http: httpx.Client) -> str:
+    return str(http.post("/api/admin/tools", json={"name": "Table"}).json()["tool"]["id"])
+
+
+def _booking(http: httpx.Client) -> str:
+    who = {"userId": _user(http), "toolId": _tool(http)}
+    when = {"startTime": "2026-03-01T18:00Z", "endTime": "2026-03-01T20:00Z"}
+    return str(http.post("/api/admin/bookings", json=who | when).json()["booking"]["id"])
+
+
+def _qr_code(http: httpx.Client) -> str:
+    body = {"userId": _user(http), "metadata": {"a": 1}}
+    return str(http.post("/api/admin/qr-codes", json=body).json()["qrCode"]["code"])
+
+
+def _conversation(http: httpx.Client) -> str:
+    begun = http.post("/api/admin/conversations", json={"userId": _user(http)})
+    return str(begun.json()["conversation"]["id"])
+
+
 def _connection(http: httpx.Client) -> str:
     return str(http.post("/api/admin/connections", json={}).json()["connection"]["id"])
 
@@ -93,6 +113,10 @@ MAKERS: Makers = {
     "/deliveries/{id}": _delivery,
     "/users/{id}": _user,
     "/connections/{id}": _connection,
+    "/tools/{id}": _tool,
+    "/bookings/{id}": _booking,
+    "/qr-codes/{code}": _qr_code,
+    "/conversations/{id}": _conversation,
 }
 
 
@@ -107,7 +131,7 @@ def _fuzz(
         for result in schema.get_all_operations():
             operation: Any = result.ok()  # type: ignore[union-attr]  # our own document is sound
             path = operation.path
-            if path in UNDOCUMENTED or (makers and "{id}" not in path):
+            if path in UNDOCUMENTED or (makers and "{" not in path):
                 continue
             made = [make(http) for part, make in makers.items() if part in path]
             assert len(made) == bool(makers), f"nothing makes what {path} names"
@@ -134,7 +158,7 @@ def _fuzz_operation(operation: Any, headers: list[dict[str, str]], made: list[st
     )
     def run(case: Any, sent: dict[str, str]) -> None:
         for thing in made:
-            case.path_parameters["id"] = thing
+            case.path_parameters["code" if "{code}" in operation.path else "id"] = thing
         answer = case.call_and_validate(headers=sent, checks=list(CHECKS))
         answered.add(answer.status_code)
 

@@ -18,11 +18,13 @@ from standardwebhooks import WebhookVerificationError
 
 from flowkick import emitters
 from flowkick.app import Process
+from flowkick.bookings import states as bookings
 from flowkick.cli.main import app
 from flowkick.core import errors
 from flowkick.core.settings import Settings, load_settings
 from flowkick.delivery.signing import new_secret, signed_headers, signing_secret
 from flowkick.delivery.states import TRANSITIONS, DeliveryState
+from flowkick.history import models as history
 from flowkick.storage.base import Base
 from flowkick.users.schemas import UserInput
 from flowkick.webhooks.catalogue import CATALOGUE, GROUPS, SUBSCRIBABLE
@@ -146,6 +148,25 @@ def test_every_transition_is_documented_and_no_other() -> None:
     assert set(rows) == transitions
     (states,) = re.findall(r"^The states are (.+?)\.", page("architecture.md"), re.M)
     assert re.findall(r"`([a-z]+)`", states) == [state.value for state in DeliveryState]
+
+
+def test_every_transition_of_a_booking_is_documented_and_no_other() -> None:
+    transitions = [
+        (before.value, after.value, event)
+        for before, afters in bookings.TRANSITIONS.items()
+        for after, event in afters.items()
+    ]
+    rows = re.findall(r"^\| `([a-z]+)` \| `([a-z]+)` \| `([a-z.]+)` \|$", page("history.md"), re.M)
+    assert rows == transitions
+
+
+def test_every_table_of_what_users_did_is_documented_and_no_other() -> None:
+    tables = {
+        mapper.class_.__tablename__
+        for mapper in Base.registry.mappers
+        if mapper.class_.__module__ == history.__name__
+    }
+    assert set(re.findall(r"^\| `\"([A-Za-z]+)\"`", page("history.md"), re.M)) == tables
 
 
 BODY = '{"name":"Zoë"}'.encode()

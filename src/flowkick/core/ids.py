@@ -15,3 +15,12 @@ def new_id(prefix: str) -> str:
 def new_token(prefix: str) -> str:
     """A new secret token with 256 bits of entropy, such as ``fk_…``."""
     return f"{prefix}_{secrets.token_urlsafe(32)}"
+
+
+_CODE_LETTERS = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"  # Crockford's: none looks like another
+
+
+def new_code() -> str:
+    """A new code to print, such as ``7F3K-QX0R-M2VA-9TD8``: 80 bits that nobody guesses."""
+    letters = "".join(secrets.choice(_CODE_LETTERS) for _ in range(16))
+    return "-".join(letters[start : start + 4] for start in range(0, 16, 4))

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import re
 from datetime import datetime
 from typing import Annotated, Any, Final
 
 from fastapi import Query
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
+    Field,
     PlainSerializer,
     StringConstraints,
     TypeAdapter,
@@ -68,6 +71,38 @@ def checked_name(name: str, of: str) -> str:
         ) from None
 
 
+_MAX_JSON_BYTES: Final = 16 * 1024
+_MAX_JSON_DEPTH: Final = 10
+_MAX_JSON_NUMBER: Final = 2**53 - 1
+
+
+def _plain_json(value: Any, depth: int = 1) -> None:
+    """ValueError for JSON that is not the same again when it comes out of either database."""
+    if depth > _MAX_JSON_DEPTH:
+        raise ValueError(f"must not be nested more than {_MAX_JSON_DEPTH} deep")
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            _storable(name)
+            _plain_json(inner, depth + 1)
+    elif isinstance(value, list):
+        for inner in value:
+            _plain_json(inner, depth + 1)
+    elif isinstance(value, int | float) and not abs(value) <= _MAX_JSON_NUMBER:  # NaN neither
+        raise ValueError("must hold numbers up to 2^53 only: write larger ones as text")
+    else:
+        _storable(value)
+
+
+def _kept_json(value: Any) -> Any:
+    _plain_json(value)
+    if len(json.dumps(value, ensure_ascii=False).encode()) > _MAX_JSON_BYTES:
+        raise ValueError(f"must have at most {_MAX_JSON_BYTES // 1024} KiB as JSON")
+    return value
+
+
+JsonObject = Annotated[dict[str, Any], AfterValidator(_kept_json)]
+"""Any JSON object of up to 16 KiB that both databases can hold."""
+
 Timestamp = Annotated[
     datetime,
     PlainSerializer(isoformat, return_type=str),
@@ -97,10 +132,26 @@ class ApiInput(BaseModel):
         return {name: getattr(self, name) for name in self.model_fields_set}
 
 
+def left_out(stand_in: Any) -> Any:
+    """The default of a field that stays as it is where it is left out; `given()` leaves it out.
+
+    The OpenAPI document names no default then, which clients made from it would send.
+    """
+    return Field(default_factory=lambda: stand_in)
+
+
 class Success(ApiModel):
     """What every successful answer says."""
 
     success: bool = True
+
+
+class CursorPagination(ApiModel):
+    """Where a page stands that is read on from its cursor."""
+
+    limit: int
+    has_more: bool
+    next_cursor: str | None
 
 
 class Done(Success):
@@ -120,12 +171,20 @@ def _parse_instant(value: Any) -> Any:
         ) from None
 
 
-Instant = Annotated[
+def _in_milliseconds(moment: datetime) -> datetime:
+    return moment.replace(microsecond=moment.microsecond // 1000 * 1000)
+
+
+_GivenInstant = Annotated[
     datetime,
     BeforeValidator(_parse_instant),
     WithJsonSchema({"type": "string", "examples": ["2025-01-31", "2025-11-06T10:30:00.000Z"]}),
 ]
-"""A moment that comes in: ISO 8601; a bare date is its midnight UTC."""
+Instant = Annotated[_GivenInstant, AfterValidator(_in_milliseconds)]
+"""A moment that comes in: ISO 8601; a bare date is its midnight UTC.
 
-InstantQuery = Annotated[Instant | None, Query()]
+In whole milliseconds, as it is kept: one that is sent again is the same one.
+"""
+
+InstantQuery = Annotated[_GivenInstant | None, Query()]
 """A query parameter that takes a moment."""

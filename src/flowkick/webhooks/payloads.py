@@ -142,7 +142,7 @@ class BookingPayload(_Payload, frozen=True):
     end_time: Moment
     status: str
     notes: str | None
-    tool: ToolPayload | None
+    tool: ToolPayload
     user: ContactPayload
     timestamps: Timestamps
 

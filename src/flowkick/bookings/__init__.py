@@ -1,0 +1,1 @@
+"""Bookings of tools by users: made, moved, cancelled, completed, each with its event."""

@@ -1,0 +1,1 @@
+"""Conversations of users with an assistant, and their messages. No event tells of them."""

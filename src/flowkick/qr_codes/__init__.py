@@ -1,0 +1,1 @@
+"""QR codes: made, drawn, validated, and scanned once, each with its event."""
