@@ -5,16 +5,17 @@ from __future__ import annotations
 from datetime import date
 from typing import Annotated, Any
 
+import msgspec
 from fastapi import APIRouter
 from pydantic import BeforeValidator, ConfigDict, Field, WithJsonSchema
 
-from flowkick.core.schemas import ApiInput, Success
+from flowkick.core.schemas import ApiInput, ApiModel, Success
 from flowkick.history.recent import interaction_values
 from flowkick.history.schemas import InteractionDay
 from flowkick.http.context import InContext, InSession
 from flowkick.http.route import ApiRoute
 from flowkick.users.interactions import add_interactions
-from flowkick.users.payload import load_belongings
+from flowkick.users.payload import load_belongings, payload
 from flowkick.users.routes import API, UserId
 from flowkick.users.schemas import UserShown, shown
 
@@ -51,11 +52,21 @@ class InteractionsInput(ApiInput):
     stories_count: Added = 0
 
 
+class InteractionTotals(ApiModel):
+    """A user's interactions in all, of whatever day."""
+
+    messages_count: int
+    comments_count: int
+    stories_count: int
+    total_count: int
+
+
 class InteractionsAnswer(Success):
-    """The user, and its day."""
+    """The user, its day, and its counters."""
 
     user: UserShown
     interactions: InteractionDay
+    totals: InteractionTotals
 
 
 @router.post(
@@ -73,4 +84,8 @@ async def add_user_interactions(
     day = counts.pop("date", None) or now.date()
     user, row = await add_interactions(session, user_id, day, counts, source=API, now=now)
     belongings = await load_belongings(session, [user.id])
-    return {"user": shown(user, belongings[user.id]), "interactions": interaction_values(row)}
+    return {
+        "user": shown(user, belongings[user.id]),
+        "interactions": interaction_values(row),
+        "totals": msgspec.structs.asdict(payload(user, belongings[user.id]).interactions),
+    }
