@@ -1,6 +1,6 @@
 """Bookings: made, changed, ended. Each change emits its event in the same transaction.
 
-Rows are locked in one order, so that none deadlock: the user, then the booking, then the tool.
+Rows are locked in one order, so that none deadlock: the booking, then its user, then the tool.
 """
 
 from __future__ import annotations
@@ -58,10 +58,9 @@ async def create_booking(
 async def find_booking(session: TenantSession, booking_id: str, *, lock: bool = False) -> Booking:
     """One booking; NotFound where the admin has none with this id."""
     statement = select(Booking).where(Booking.id == booking_id)
-    booking = await session.scalar(
-        statement.with_for_update() if lock else statement,
-        execution_options={"populate_existing": True},
-    )
+    if lock:
+        statement = statement.with_for_update(key_share=True)
+    booking = await session.scalar(statement)
     if booking is None:
         raise NotFound(f"There is no booking {booking_id}.")
     return booking
@@ -69,10 +68,8 @@ async def find_booking(session: TenantSession, booking_id: str, *, lock: bool = 
 
 async def get_booked(session: TenantSession, booking_id: str, *, lock: bool = False) -> Booked:
     """One booking with its tool and its user; with `lock`, user and booking stay locked."""
-    booking = await find_booking(session, booking_id)
+    booking = await find_booking(session, booking_id, lock=lock)
     user = await find_user(session, booking.user_id, lock=lock)
-    if lock:
-        booking = await find_booking(session, booking_id, lock=True)
     return Booked(booking, await find_tool(session, booking.tool_id), user)
 
 

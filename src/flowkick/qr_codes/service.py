@@ -1,6 +1,6 @@
 """QR codes: made, changed, validated, scanned once. Events are emitted in the same transaction.
 
-Rows are locked in one order, so that none deadlock: the user, then the code.
+Rows are locked in one order, so that none deadlock: the code, then its user.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ async def find_qr_code(session: TenantSession, code: str, *, lock: bool = False)
     """One QR code by what it says; NotFound where the admin has none that says this."""
     statement = select(QRCode).where(QRCode.code == code)
     if lock:
-        statement = statement.with_for_update()
+        statement = statement.with_for_update(key_share=True)
     qr_code = await session.scalar(statement, execution_options=_FRESH)
     if qr_code is None:
         raise NotFound(f"There is no QR code {code}.")
@@ -72,6 +72,14 @@ async def get_owned(session: TenantSession, code: str) -> Owned:
     """One QR code with its tool and its user."""
     qr_code = await find_qr_code(session, code)
     return await _owned(session, qr_code, await _user(session, qr_code, lock=False))
+
+
+async def get_owned_by_id(session: TenantSession, qr_code_id: str) -> Owned:
+    """One QR code by its id, with its tool and its user, whose row stays locked."""
+    qr_code = await session.scalar(select(QRCode).where(QRCode.id == qr_code_id))
+    if qr_code is None:
+        raise NotFound(f"There is no QR code {qr_code_id}.")
+    return await _owned(session, qr_code, await _user(session, qr_code, lock=True))
 
 
 async def change_qr_code(
@@ -92,11 +100,8 @@ async def validate_qr_code(
     session: TenantSession, code: str, *, source: str, now: datetime
 ) -> Owned:
     """Find a QR code valid, and tell so, without using it up; Conflict where it is not valid."""
-    qr_code = await find_qr_code(session, code)
-    check_usable(qr_code, now)
+    check_usable(qr_code := await find_qr_code(session, code), now)
     user = await _user(session, qr_code, lock=True)
-    qr_code = await find_qr_code(session, code)
-    check_usable(qr_code, now)
     owned = await _owned(session, qr_code, user)
     shown = events.payload(qr_code, owned.tool, user)
     await events.tell_of(session, "qr.validated", shown, user, source=source, now=now)
@@ -110,12 +115,12 @@ async def scan_qr_code(
 
     Those that come later are refused by a look at the row, and lock nothing.
     """
-    check_usable(qr_code := await find_qr_code(session, code), now)
-    user = await _user(session, qr_code, lock=True)
+    check_usable(await find_qr_code(session, code), now)
     if not await _use_up(session, code, scanned_by, now):
         check_usable(await find_qr_code(session, code), now)
         raise Conflict(f"The QR code {code} was changed meanwhile: scan it again.")
     qr_code = await find_qr_code(session, code)
+    user = await _user(session, qr_code, lock=True)
     if user is not None:
         await recount_qr_codes(session, user, now)
     owned = await _owned(session, qr_code, user)

@@ -32,10 +32,19 @@ _DEFAULTS: Final = {
 _TRIES: Final = 3
 
 
-async def find_user(session: TenantSession, user_id: str, *, lock: bool = False) -> User:
-    """One user; NotFound where the admin has none with this id."""
+async def find_user(
+    session: TenantSession, user_id: str, *, lock: bool = False, to_delete: bool = False
+) -> User:
+    """One user; NotFound where the admin has none with this id.
+
+    With `lock`, nobody else changes it before the end of the transaction. PostgreSQL's FOR NO KEY
+    UPDATE lets rows that point to it be written: two that both wrote one, and then lock the user,
+    would otherwise wait for each other.
+    """
     statement = select(User).where(User.id == user_id)
-    user = await session.scalar(statement.with_for_update() if lock else statement)
+    if lock:
+        statement = statement.with_for_update(key_share=not to_delete)
+    user = await session.scalar(statement)
     if user is None:
         raise NotFound(f"There is no user {user_id}.")
     return user
@@ -92,7 +101,7 @@ async def _taken(session: TenantSession, manychat_id: str | None) -> Conflict:
 
 async def delete_user(session: TenantSession, user_id: str, *, source: str, now: datetime) -> User:
     """Delete a user and all that is theirs."""
-    user = await find_user(session, user_id, lock=True)
+    user = await find_user(session, user_id, lock=True, to_delete=True)
     data = UserDeleted(DeletedUser(user.id, user.manychat_id))
     draft = Draft("user.deleted", data, user.id, user.sequence + 1)
     await session.delete(user)

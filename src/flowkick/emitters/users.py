@@ -1,38 +1,25 @@
-"""Emit events from your own code, in your own transaction.
-
-For applications that keep their own tables in the same database and change users with their own
-SQL. Each function joins the transaction of the session that it is given: the event is recorded if
-that commits, and was never there if it rolls back.
-
-    async with session.begin():
-        await session.execute(update(User)…)
-        changes = {"email": {"old": …, "new": …}}
-        await emitters.emit_user_updated(session, admin_id, user_id, changes)
-"""
+"""Emitters of what becomes of users, their tags and custom fields."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
-from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import select, update
+from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from flowkick.core.clock import isoformat, system_clock
 from flowkick.core.errors import NotFound
 from flowkick.delivery.models import WebhookEvent
-from flowkick.storage.dialects import is_sqlite
+from flowkick.emitters.joining import SOURCE, Changes, joined, told
 from flowkick.storage.tenancy import TenantSession
 from flowkick.users.labels import find_tags, tag_key
 from flowkick.users.models import ContactTag, CustomField, User
 from flowkick.users.payload import load_payload
 from flowkick.users.service import find_user
+from flowkick.users.telling import tell
 from flowkick.webhooks import outbox
 from flowkick.webhooks.outbox import Draft
 from flowkick.webhooks.payloads import (
-    Change,
     CustomFieldChange,
     CustomFieldUpdated,
     DeletedUser,
@@ -43,50 +30,16 @@ from flowkick.webhooks.payloads import (
     UserUpdated,
 )
 
-__all__ = [
-    "emit_custom_field_updated",
-    "emit_tag_added",
-    "emit_tag_removed",
-    "emit_user_created",
-    "emit_user_deleted",
-    "emit_user_updated",
-]
-
-_SOURCE: Final = "app"
 _DELETED: Final = "user.deleted"
 
 
-@asynccontextmanager
-async def _joined(
-    session: AsyncSession, admin_id: str, user_id: str
-) -> AsyncIterator[TenantSession]:
-    """A session of ours, bound to the admin, inside the caller's transaction.
-
-    SQLite's driver begins a transaction with its first write, and no row can be locked: a write
-    that changes nothing makes sure that what is read next is what is still so at the commit.
-    """
-    await session.flush()
-    connection = await session.connection()
-    async with TenantSession(connection, admin_id, join=True) as ours:
-        if is_sqlite(ours):
-            await ours.execute(
-                update(User).where(User.id == user_id).values(sequence=User.sequence),
-                execution_options={"synchronize_session": False},
-            )
-        yield ours
-        await ours.flush()
-
-
 async def _record(session: TenantSession, user: User, event: str, data: Any) -> str:
-    user.sequence += 1
-    draft = Draft(event, data, user.id, user.sequence)
-    (event_id,) = await outbox.emit(session, [draft], source=_SOURCE, now=system_clock())
-    return event_id
+    return await tell(session, user, event, data, source=SOURCE, now=system_clock())
 
 
 async def emit_user_created(session: AsyncSession, admin_id: str, user_id: str) -> str:
     """Tell that a user was added; returns the event's id. NotFound for an unknown user."""
-    async with _joined(session, admin_id, user_id) as ours:
+    async with joined(session, admin_id) as ours:
         user = await find_user(ours, user_id, lock=True)
         return await _record(
             ours, user, "user.created", UserCreated(await load_payload(ours, user))
@@ -94,22 +47,17 @@ async def emit_user_created(session: AsyncSession, admin_id: str, user_id: str) 
 
 
 async def emit_user_updated(
-    session: AsyncSession, admin_id: str, user_id: str, changes: Mapping[str, Mapping[str, Any]]
+    session: AsyncSession, admin_id: str, user_id: str, changes: Changes
 ) -> str | None:
     """Tell that fields of a user changed: ``{field: {"old": …, "new": …}}``.
 
     Entries whose values are equal are left out; None where nothing is left to tell.
     """
-    told = {
-        name: Change(_plain(change["old"]), _plain(change["new"]))
-        for name, change in changes.items()
-        if change["old"] != change["new"]
-    }
-    if not told:
+    if not (different := told(changes)):
         return None
-    async with _joined(session, admin_id, user_id) as ours:
+    async with joined(session, admin_id) as ours:
         user = await find_user(ours, user_id, lock=True)
-        data = UserUpdated(await load_payload(ours, user), told)
+        data = UserUpdated(await load_payload(ours, user), different)
         return await _record(ours, user, "user.updated", data)
 
 
@@ -121,14 +69,14 @@ async def emit_user_deleted(
     After, `manychat_id` is what the event shows, and NotFound is raised for a user of whom nothing
     was ever told, or the end was told already.
     """
-    async with _joined(session, admin_id, user_id) as ours:
+    async with joined(session, admin_id) as ours:
         user = await ours.scalar(select(User).where(User.id == user_id).with_for_update())
         if user is not None:
             data = UserDeleted(DeletedUser(user.id, user.manychat_id))
             return await _record(ours, user, _DELETED, data)
         data = UserDeleted(DeletedUser(user_id, manychat_id))
         draft = Draft(_DELETED, data, user_id, await _last_number(ours, user_id) + 1)
-        (event_id,) = await outbox.emit(ours, [draft], source=_SOURCE, now=system_clock())
+        (event_id,) = await outbox.emit(ours, [draft], source=SOURCE, now=system_clock())
         return event_id
 
 
@@ -160,7 +108,7 @@ async def emit_tag_removed(
 async def _emit_tag(
     session: AsyncSession, admin_id: str, user_id: str, tag_name: str, event: str
 ) -> str:
-    async with _joined(session, admin_id, user_id) as ours:
+    async with joined(session, admin_id) as ours:
         user = await find_user(ours, user_id, lock=True)
         tag = (await find_tags(ours, [tag_name])).get(tag_key(tag_name))
         if tag is None:
@@ -186,13 +134,9 @@ async def emit_custom_field_updated(  # noqa: PLR0917  # as callers write it
     """Tell that a custom field of a user changed; None where the values are equal."""
     if old_value == new_value:
         return None
-    async with _joined(session, admin_id, user_id) as ours:
+    async with joined(session, admin_id) as ours:
         user = await find_user(ours, user_id, lock=True)
         known = await ours.scalar(select(CustomField).where(CustomField.name == name))
         change = CustomFieldChange(name, known.type if known else "text", old_value, new_value)
         data = CustomFieldUpdated(await load_payload(ours, user), change)
         return await _record(ours, user, "customfield.updated", data)
-
-
-def _plain(value: Any) -> Any:
-    return isoformat(value) if isinstance(value, datetime) else value
