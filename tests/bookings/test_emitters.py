@@ -49,10 +49,11 @@ def _booking(api: Api, key: str, user_id: str, tool_id: str) -> Booking:
 async def test_each_emitter_tells_in_the_callers_transaction(api: Api, engine: AsyncEngine) -> None:
     user = await create(api.http)
     tool = await made.tool(api.http)
-    admin, changes = (
-        api.admin_id,
-        {"notes": {"old": None, "new": "x"}, "status": {"old": 1, "new": 1}},
-    )
+    admin = api.admin_id
+    changes: dict[str, dict[str, Any]] = {
+        "notes": {"old": None, "new": "x"},
+        "status": {"old": 1, "new": 1},
+    }
     async with AsyncSession(engine) as session, session.begin():
         session.add(_booking(api, "1", user["id"], tool["id"]))
         session.add(
