@@ -6,11 +6,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import select
 
+from flowkick.core.clock import system_clock
 from flowkick.core.encryption import KeyRing
 from flowkick.core.settings import Settings
 from flowkick.delivery.models import WebhookSubscription
 from flowkick.delivery.requests import headers_context, secret_context
+from flowkick.http.idempotency import answer_context
+from flowkick.http.models import IdempotencyKey
 from flowkick.storage.database import Database
 from tests.conftest import MASTER_KEY, new_admin
 from tests.support import factories
@@ -32,8 +36,23 @@ async def _subscription(database: Database, settings: Settings) -> str:
     async with database.system_transaction() as session:
         row = await session.get(WebhookSubscription, made)
         assert row is not None
-        row.previous_secret = keys.seal("former", secret_context(made))
+        row.former_secrets = [
+            {
+                "secret": keys.seal("former", secret_context(made)),
+                "until": "2026-01-01T00:00:00.000Z",
+            }
+        ]
         row.headers = keys.seal('{"X-Api": "hush"}', headers_context(made))
+        session.add(
+            IdempotencyKey(
+                admin_id=admin_id,
+                key="one",
+                request_hash="hash",
+                status=201,
+                answer=keys.seal("an answer", answer_context(admin_id, "one")),
+                created_at=system_clock(),
+            )
+        )
     return made
 
 
@@ -43,7 +62,7 @@ async def test_secrets_that_do_not_open_are_counted(
     await _subscription(database, settings)
     code, found = await findings(machine, FLOWKICK_SECRET_KEY=NEW_KEY)
     assert (code, found["secrets"]["ok"]) == (1, False)
-    assert "3 of 3" in found["secrets"]["says"]
+    assert "4 of 4" in found["secrets"]["says"]
     assert found["database"]["ok"]
 
 
@@ -53,16 +72,20 @@ async def test_stored_secrets_move_to_a_new_key(
     made = await _subscription(database, settings)
     both = f"{NEW_KEY},{MASTER_KEY}"
     code, found = await findings(machine, FLOWKICK_SECRET_KEY=both)
-    assert (code, "3 of 3 are under a former key" in found["secrets"]["says"]) == (0, True)
+    assert (code, "4 of 4 are under a former key" in found["secrets"]["says"]) == (0, True)
     rekeyed = await machine.run("rekey", "--json", FLOWKICK_SECRET_KEY=both)
-    assert rekeyed.json()["reencrypted"] == 3
+    assert rekeyed.json()["reencrypted"] == 4
     again = await machine.run("rekey", "--json", FLOWKICK_SECRET_KEY=both)
     assert again.json()["reencrypted"] == 0
     code, found = await findings(machine, FLOWKICK_SECRET_KEY=NEW_KEY)
-    assert (code, found["secrets"]["says"]) == (0, "3 can be opened")
+    assert (code, found["secrets"]["says"]) == (0, "4 can be opened")
     row, keys = await factories.subscription(database, made), KeyRing([NEW_KEY])
     assert keys.open(row.secret, secret_context(made)) == factories.SECRET
-    assert keys.open(row.previous_secret or "", secret_context(made)) == "former"
+    (former,) = row.former_secrets
+    assert keys.open(former["secret"], secret_context(made)) == "former"
+    async with database.system_reading() as session:
+        (answer,) = await session.scalars(select(IdempotencyKey))
+    assert keys.open(answer.answer, answer_context(answer.admin_id, "one")) == "an answer"
     assert keys.open(row.headers or "", headers_context(made)) == '{"X-Api": "hush"}'
 
 

@@ -46,6 +46,7 @@ async def emit(api: Api, count: int) -> list[str]:
 
 
 async def change(api: Api, delivery_id: str, **values: Any) -> None:
+    values.setdefault("last_attempt", values.get("attempt", 0))
     async with api.database.system_transaction() as session:
         await session.execute(
             update(WebhookDelivery).where(WebhookDelivery.id == int(delivery_id)).values(**values)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import timedelta
 from typing import Any
 
 import pytest
 from aiohttp import web
+from sqlalchemy.exc import IntegrityError
 
 from flowkick.core.clock import system_clock
 from flowkick.core.settings import Settings
@@ -15,7 +17,7 @@ from tests.support import factories
 from tests.support.endpoint import Arrival, Endpoint
 from tests.support.ports import free_port
 from tests.support.server import Api
-from tests.webhooks.test_deliveries import change, emit
+from tests.webhooks.test_deliveries import change, emit, log_attempt
 from tests.webhooks.test_subscriptions import PATH, create, get
 
 
@@ -132,6 +134,23 @@ async def test_a_resend_has_the_same_bytes_and_id(api: Api) -> None:
     assert (attempt["attempt"], again["attempt"]) == (2, 3)
 
 
+@pytest.mark.parametrize("leased", [False, True])
+async def test_requests_of_a_delivery_never_share_a_number(api: Api, leased: bool) -> None:
+    async with Endpoint() as endpoint:
+        lease = {"lease_id": "lease", "status": "pending"} if leased else {"status": "failed"}
+        delivery = await one_delivery(api, endpoint, attempt=1, **lease)
+        attempts = await asyncio.gather(*(resend(api, delivery) for _ in range(6)))
+    numbers = [attempt["attempt"] for attempt in attempts]
+    assert len(set(numbers)) == 6
+    assert min(numbers) == (3 if leased else 2)  # 2 is on its way where it is leased
+    carried = [int(arrival.headers["x-webhook-attempt"]) for arrival in endpoint.arrivals]
+    assert sorted(carried) == sorted(numbers)
+    shown = (await api.http.get(f"/api/admin/deliveries/{delivery['id']}")).json()["delivery"]
+    assert [attempt["attempt"] for attempt in shown["attempts"]] == sorted(numbers)
+    with pytest.raises(IntegrityError):
+        await log_attempt(api, delivery, numbers[0])
+
+
 async def test_a_resend_that_arrives_makes_a_failed_delivery_a_success(api: Api) -> None:
     async with Endpoint() as endpoint:
         delivery = await one_delivery(
@@ -165,7 +184,7 @@ async def test_a_resend_changes_nothing_of_what_is_planned(
             await resend(api, delivery)
     assert (failed["status"], failed["statusCode"]) == ("failed", 500)
     (after,) = await factories.deliveries(api.database)
-    columns = [column.key for column in after.__mapper__.column_attrs]
+    columns = {column.key for column in after.__mapper__.column_attrs} - {"last_attempt"}
     assert [getattr(after, name) for name in columns] == [getattr(before, name) for name in columns]
 
 

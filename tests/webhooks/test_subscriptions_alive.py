@@ -115,6 +115,7 @@ async def test_a_resend_beside_the_schedule_leaves_the_retry_to_come(api: Api) -
         "resend",
         "automatic",
     ]
+    assert [attempt["attempt"] for attempt in log["attempts"]] == [1, 2, 3]
     assert (await get(api, webhook))["successCount"] == 1
 
 

@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 from sqlalchemy import update
 
-from flowkick.core.clock import system_clock
+from flowkick.core.clock import isoformat, parse_iso, system_clock
 from flowkick.core.settings import Settings
 from flowkick.delivery.models import WebhookDelivery, WebhookSubscription
 from flowkick.delivery.signing import body_signature, verify_standard
 from tests.support import factories
-from tests.support.endpoint import Endpoint
+from tests.support.endpoint import Arrival, Endpoint
 from tests.support.server import Api
 from tests.webhooks.test_subscriptions import PATH, create, get
 
@@ -125,9 +125,8 @@ async def test_both_secrets_sign_while_they_overlap(api: Api) -> None:
         new = answer["webhook"]["secret"]
         assert new != webhook["secret"]
         assert answer["webhook"]["secretHint"] == new[-4:]
-        until = (await factories.subscription(api.database, webhook["id"])).previous_secret_until
-        assert until is not None
-        left = until - system_clock()
+        (former,) = (await factories.subscription(api.database, webhook["id"])).former_secrets
+        left = parse_iso(former["until"]) - system_clock()
         assert timedelta(hours=23, minutes=59) < left <= timedelta(hours=24)
         await api.http.post(f"{PATH}/{webhook['id']}/test")
     (arrival,) = endpoint.arrivals
@@ -148,6 +147,48 @@ async def test_without_an_overlap_the_new_secret_signs_alone(api: Api) -> None:
     assert len(arrival.headers["webhook-signature"].split()) == 1
     key = base64.b64decode(new["signingSecret"].removeprefix("whsec_"))
     assert key == new["secret"].encode()
+
+
+async def test_each_former_secret_signs_until_its_own_overlap_ends(api: Api) -> None:
+    async with Endpoint() as endpoint:
+        webhook = await create(api, url=endpoint.url)
+        rotate, test = (f"{PATH}/{webhook['id']}/{what}" for what in ("rotate-secret", "test"))
+        secrets = [webhook["secret"]]
+        for hours in (2, 1, 3, 1, 1):
+            answer = await api.http.post(rotate, json={"overlapHours": hours})
+            secrets.append(answer.json()["webhook"]["secret"])
+        await api.http.post(test)
+        refused = await api.http.post(rotate)
+        await _end_overlaps(api, webhook, of={0, 1})
+        await api.http.post(test)
+        assert (await api.http.post(rotate, json={"overlapHours": 1})).status_code == 200
+        last = await api.http.post(rotate, json={"overlapHours": 0})
+        await api.http.post(test)
+    assert (refused.status_code, refused.json()["code"]) == (409, "conflict")
+    assert "overlapHours 0" in refused.json()["error"]
+    all_, some, one = endpoint.arrivals
+    _assert_signed(all_, secrets)
+    _assert_signed(some, secrets[2:])
+    _assert_signed(one, [last.json()["webhook"]["secret"]])
+
+
+async def _end_overlaps(api: Api, webhook: dict[str, Any], of: set[int]) -> None:
+    async with api.database.system_transaction() as session:
+        row = await session.get(WebhookSubscription, webhook["id"])
+        assert row is not None
+        past = isoformat(system_clock() - timedelta(seconds=1))
+        row.former_secrets = [
+            {**former, "until": past} if number in of else former
+            for number, former in enumerate(row.former_secrets)
+        ]
+
+
+def _assert_signed(arrival: Arrival, secrets: list[str]) -> None:
+    """By these secrets and no others; the body by the first of them alone."""
+    assert len(arrival.headers["webhook-signature"].split()) == len(secrets)
+    for secret in secrets:
+        assert verify_standard(secret, arrival.headers, arrival.body, system_clock())
+    assert arrival.headers["x-webhook-signature"] == body_signature(secrets[0], arrival.body)
 
 
 @pytest.mark.parametrize("hours", [-1, 169, "24", None, 1.5])

@@ -1,4 +1,4 @@
-"""``flowkick doctor`` and ``rekey``."""
+"""``flowkick doctor``."""
 
 from __future__ import annotations
 
@@ -6,23 +6,21 @@ import fcntl
 import json
 import sqlite3
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import typer
-from sqlalchemy import select, text
+from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
-from flowkick.cli.common import AsJson, check_folder, database_problem, open_database, run, show
-from flowkick.core.clock import system_clock
+from flowkick.cli.common import AsJson, check_folder, database_problem, run
+from flowkick.cli.sealed import stored_seals
 from flowkick.core.encryption import KeyRing
 from flowkick.core.errors import SettingsError
 from flowkick.core.settings import Settings, load_settings
-from flowkick.delivery.models import WebhookSubscription
-from flowkick.delivery.requests import headers_context, secret_context
 from flowkick.storage.database import Database
 from flowkick.storage.migrate import require_newest
 
@@ -156,18 +154,17 @@ async def _secrets(database: Database, keys: KeyRing | None) -> Finding:
     outdated = total = 0
     problems: Counter[str] = Counter()
     async with database.system_reading() as session:
-        for row in await session.scalars(select(WebhookSubscription)):
-            for sealed, context in _sealed(row):
-                total += 1
-                if keys is None:
-                    problems["There is no key for them: restore the former one."] += 1
-                    continue
-                try:
-                    keys.open(sealed, context)
-                except SettingsError as error:
-                    problems[error.sentence] += 1
-                else:
-                    outdated += not keys.is_current(sealed)
+        async for sealed, context in stored_seals(session):
+            total += 1
+            if keys is None:
+                problems["There is no key for them: restore the former one."] += 1
+                continue
+            try:
+                keys.open(sealed, context)
+            except SettingsError as error:
+                problems[error.sentence] += 1
+            else:
+                outdated += not keys.is_current(sealed)
     if problems:
         says = f"{problems.total()} of {total} can't be opened. {' '.join(problems)}"
         return Finding("secrets", False, says)
@@ -176,47 +173,3 @@ async def _secrets(database: Database, keys: KeyRing | None) -> Finding:
             "secrets", True, f"{outdated} of {total} are under a former key: run `flowkick rekey`"
         )
     return Finding("secrets", True, f"{total} can be opened")
-
-
-def _sealed(row: WebhookSubscription) -> list[tuple[str, str]]:
-    found = [(row.secret, secret_context(row.id))]
-    if row.previous_secret:
-        found.append((row.previous_secret, secret_context(row.id)))
-    if row.headers:
-        found.append((row.headers, headers_context(row.id)))
-    return found
-
-
-def rekey(as_json: AsJson = False) -> None:
-    """Encrypt all stored secrets with the first key of FLOWKICK_SECRET_KEY.
-
-    Then the former keys can be taken out of it.
-
-    Example: FLOWKICK_SECRET_KEY=NEW,OLD flowkick rekey
-    """
-
-    async def work() -> dict[str, Any]:
-        settings = load_settings()
-        keys = settings.key_ring
-        changed = 0
-
-        def renew(sealed: str | None, context: str) -> str | None:
-            nonlocal changed
-            if sealed is None or keys.is_current(sealed):
-                return sealed
-            changed += 1
-            return keys.seal(keys.open(sealed, context), context)
-
-        async with open_database(settings) as database, database.system_transaction() as session:
-            statement = select(WebhookSubscription).with_for_update()
-            for row in await session.scalars(statement):
-                _renew(row, renew)
-        return {"reencrypted": changed, "at": system_clock().isoformat()}
-
-    show(run(work()), as_json=as_json)
-
-
-def _renew(row: WebhookSubscription, renew: Callable[[str | None, str], str | None]) -> None:
-    row.secret = renew(row.secret, secret_context(row.id)) or row.secret
-    row.previous_secret = renew(row.previous_secret, secret_context(row.id))
-    row.headers = renew(row.headers, headers_context(row.id))

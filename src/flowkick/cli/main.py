@@ -13,7 +13,7 @@ import typer
 from sqlalchemy.exc import SQLAlchemyError
 
 from flowkick import __version__
-from flowkick.cli import access, data, demo, diagnosis, importing, serving, tools
+from flowkick.cli import access, data, demo, diagnosis, importing, sealed, serving, tools
 from flowkick.cli.common import database_problem
 from flowkick.core.errors import FlowkickError
 
@@ -34,7 +34,7 @@ app.command()(tools.listen)
 app.command()(tools.trigger)
 app.command()(tools.verify)
 app.command()(diagnosis.doctor)
-app.command()(diagnosis.rekey)
+app.command()(sealed.rekey)
 app.add_typer(importing.importing, name="import")
 app.add_typer(access.admin, name="admin")
 app.add_typer(access.key, name="key")

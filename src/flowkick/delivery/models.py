@@ -15,7 +15,10 @@ from flowkick.storage.base import AdminLog, AdminScoped, Base, BigId, Json
 
 
 class WebhookSubscription(AdminScoped, Base):
-    """A webhook endpoint that an admin registered."""
+    """A webhook endpoint that an admin registered.
+
+    `former_secrets` are those that may still sign, the oldest first, each ``{secret, until}``.
+    """
 
     __tablename__ = "WebhookSubscription"
     __table_args__ = (Index(None, "adminId", "createdAt"),)
@@ -27,8 +30,9 @@ class WebhookSubscription(AdminScoped, Base):
     events: Mapped[list[str]] = mapped_column("events", Json)
     secret: Mapped[str] = mapped_column("secret")
     secret_hint: Mapped[str] = mapped_column("secretHint")
-    previous_secret: Mapped[str | None] = mapped_column("previousSecret")
-    previous_secret_until: Mapped[datetime | None] = mapped_column("previousSecretUntil")
+    former_secrets: Mapped[list[dict[str, str]]] = mapped_column(
+        "formerSecrets", Json, default=list
+    )
     headers: Mapped[str | None] = mapped_column("headers")
     header_names: Mapped[list[str]] = mapped_column("headerNames", Json)
     retry_attempts: Mapped[int] = mapped_column("retryAttempts")
@@ -63,8 +67,10 @@ class WebhookEvent(AdminLog, Base):
 class WebhookDelivery(AdminLog, Base):
     """One event on its way to one subscription.
 
-    `attempt` counts the attempts recorded so far. `due_at` is when the engine looks at it next,
-    null where it never will: while it is leased (`lease_id`), that is when the lease ends.
+    `attempt` counts the attempts of the schedule recorded so far; `last_attempt` is the highest
+    number that a request of it carried, those of resends included. `due_at` is when the engine
+    looks at it next, null where it never will: while it is leased (`lease_id`), that is when the
+    lease ends.
     """
 
     __tablename__ = "WebhookDelivery"
@@ -92,6 +98,7 @@ class WebhookDelivery(AdminLog, Base):
     event: Mapped[str] = mapped_column("event")
     status: Mapped[str] = mapped_column("status")
     attempt: Mapped[int] = mapped_column("attempt", default=0)
+    last_attempt: Mapped[int] = mapped_column("lastAttempt", default=0)
     due_at: Mapped[datetime | None] = mapped_column("dueAt")
     lease_id: Mapped[str | None] = mapped_column("leaseId")
     note: Mapped[str | None] = mapped_column("note")
@@ -103,7 +110,7 @@ class WebhookAttempt(AdminLog, Base):
     """One HTTP request of a delivery, and what came of it."""
 
     __tablename__ = "WebhookAttempt"
-    __table_args__ = (Index(None, "deliveryId"),)
+    __table_args__ = (Index(None, "deliveryId", "attempt", unique=True),)
 
     id: Mapped[int] = mapped_column("id", BigId, primary_key=True)
     delivery_id: Mapped[int] = mapped_column("deliveryId", BigId)

@@ -33,8 +33,7 @@ _ENDPOINT = (
     WebhookSubscription.url,
     WebhookSubscription.timeout_ms,
     WebhookSubscription.secret,
-    WebhookSubscription.previous_secret,
-    WebhookSubscription.previous_secret_until,
+    WebhookSubscription.former_secrets,
     WebhookSubscription.headers,
     WebhookSubscription.retry_attempts,
     WebhookSubscription.retry_delay,
@@ -48,7 +47,9 @@ class Claimed:
     id: int
     admin_id: str
     attempt: int
-    """The number of the attempt about to be made, from 1."""
+    """The number that the request carries, from 1: unique among all requests of the delivery."""
+    scheduled: int
+    """The number of the attempt in the schedule of retries, from 1: resends don't count."""
     endpoint: Endpoint
     message: Message
     policy: RetryPolicy
@@ -87,7 +88,7 @@ async def claim(
     targets = await _targets(session, {row[2] for row in rows})
     messages = await _messages(session, {row[3] for row in rows})
     claimed, unsendable = [], []
-    for delivery_id, admin_id, subscription_id, event_id, attempt in sorted(
+    for delivery_id, admin_id, subscription_id, event_id, attempt, last in sorted(
         rows, key=itemgetter(3)
     ):
         target, message = targets.get(subscription_id), messages.get(event_id)
@@ -98,7 +99,15 @@ async def claim(
             unsendable.append(_settled(delivery_id, DeliveryState.HELD, attempt, now))
         else:
             claimed.append(
-                Claimed(delivery_id, admin_id, attempt + 1, target.endpoint, message, target.policy)
+                Claimed(
+                    delivery_id,
+                    admin_id,
+                    last + 1,
+                    attempt + 1,
+                    target.endpoint,
+                    message,
+                    target.policy,
+                )
             )
     await sql.SETTLE.run(session, unsendable)
     return claimed
@@ -141,8 +150,7 @@ def _endpoint(row: Any) -> Endpoint:
         row.url,
         row.timeout_ms,
         row.secret,
-        row.previous_secret,
-        row.previous_secret_until,
+        row.former_secrets,
         row.headers,
     )
 
@@ -153,6 +161,7 @@ def _settled(
     attempt: int,
     now: datetime,
     *,
+    last_attempt: int = 0,
     due_at: datetime | None = None,
     note: str | None = None,
 ) -> dict[str, Any]:
@@ -161,6 +170,7 @@ def _settled(
         "id": delivery_id,
         "status": status.value,
         "attempt": attempt,
+        "last_attempt": last_attempt,
         "due_at": due_at,
         "finished_at": now if ended else None,
         "note": note,
@@ -187,11 +197,20 @@ async def record(
         if claimed.id not in ours or subscription is None:
             continue
         decision = decide(
-            claimed.policy, attempt=claimed.attempt, outcome=outcome, now=now, jitter=jitter()
+            claimed.policy, attempt=claimed.scheduled, outcome=outcome, now=now, jitter=jitter()
         )
         subscription.count(outcome, decision)
         status, due_at = subscription.next_state(decision)
-        settled.append(_settled(claimed.id, status, claimed.attempt, now, due_at=due_at))
+        settled.append(
+            _settled(
+                claimed.id,
+                status,
+                claimed.scheduled,
+                now,
+                last_attempt=claimed.attempt,
+                due_at=due_at,
+            )
+        )
         attempts.append(_attempt(claimed, outcome))
         recorded.statuses.append(status)
     await sql.SETTLE.run(session, settled)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
@@ -22,8 +22,7 @@ class Endpoint:
     url: str
     timeout_ms: int
     secret: str
-    previous_secret: str | None
-    previous_secret_until: datetime | None
+    former_secrets: Sequence[Mapping[str, str]]
     headers: str | None
 
 
@@ -47,6 +46,12 @@ def headers_context(subscription_id: str) -> str:
     return f"WebhookSubscription:{subscription_id}:headers"
 
 
+def live_secrets(former: Sequence[Mapping[str, str]], at: datetime) -> list[Mapping[str, str]]:
+    """Those of a subscription's former secrets whose overlap has not ended."""
+    moment = isoformat(at)
+    return [secret for secret in former if moment < secret["until"]]
+
+
 class RequestBuilder:
     """Opens secrets once and keeps them in memory, since one subscription has many deliveries."""
 
@@ -68,16 +73,13 @@ class RequestBuilder:
         return Request(endpoint.url, message.body, headers, endpoint.timeout_ms / 1000)
 
     def _secrets(self, endpoint: Endpoint, at: datetime) -> list[str]:
-        """The live secrets; while a rotation overlaps, the former one comes first."""
+        """The live secrets, the oldest first: while rotations overlap, the former ones sign too."""
         context = secret_context(endpoint.subscription_id)
-        secrets = [self._open(endpoint.secret, context)]
-        if (
-            endpoint.previous_secret is not None
-            and endpoint.previous_secret_until is not None
-            and at < endpoint.previous_secret_until
-        ):
-            secrets.insert(0, self._open(endpoint.previous_secret, context))
-        return secrets
+        former = live_secrets(endpoint.former_secrets, at) if endpoint.former_secrets else ()
+        return [
+            self._open(sealed, context)
+            for sealed in (*(item["secret"] for item in former), endpoint.secret)
+        ]
 
     def _extra(self, endpoint: Endpoint) -> Mapping[str, str]:
         if endpoint.headers is None:

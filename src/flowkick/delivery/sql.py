@@ -22,14 +22,14 @@ WITH due AS MATERIALIZED (
 UPDATE "WebhookDelivery" AS delivery SET "leaseId" = :lease_id, "dueAt" = :until
 FROM due WHERE delivery.id = due.id
 RETURNING delivery.id, delivery."adminId", delivery."subscriptionId", delivery."eventId",
-          delivery.attempt
+          delivery.attempt, delivery."lastAttempt"
 """
 _CLAIM_SQLITE: Final = """
 UPDATE "WebhookDelivery" SET "leaseId" = :lease_id, "dueAt" = :until
 WHERE id IN (
     SELECT id FROM "WebhookDelivery" WHERE "dueAt" <= :now ORDER BY "dueAt", id LIMIT :limit
 )
-RETURNING id, "adminId", "subscriptionId", "eventId", attempt
+RETURNING id, "adminId", "subscriptionId", "eventId", attempt, "lastAttempt"
 """
 _MOMENTS: Final = (bindparam("now", type_=UtcDateTime()), bindparam("until", type_=UtcDateTime()))
 _CLAIM: Final = {
@@ -41,6 +41,7 @@ SETTLE: Final = BulkStatement(
     columns={
         "status": "text",
         "attempt": "integer",
+        "last_attempt": "integer",
         "due_at": "timestamptz",
         "finished_at": "timestamptz",
         "note": "text",
@@ -48,6 +49,8 @@ SETTLE: Final = BulkStatement(
     },
     sql="""
 UPDATE "WebhookDelivery" SET status = given.status, attempt = given.attempt,
+    "lastAttempt" = CASE WHEN given.last_attempt > "lastAttempt" THEN given.last_attempt
+                         ELSE "lastAttempt" END,
     "dueAt" = given.due_at, "finishedAt" = given.finished_at, note = given.note, "leaseId" = NULL
 FROM {given} WHERE "WebhookDelivery".id = given.id
 """,
@@ -71,5 +74,5 @@ LOG_ATTEMPTS: Final = BulkStatement.insert(
 
 
 async def lease_due(session: AsyncSession, parameters: Mapping[str, Any]) -> Sequence[Any]:
-    """Lease what is due; rows of (id, adminId, subscriptionId, eventId, attempt)."""
+    """Lease what is due; rows of (id, adminId, subscriptionId, eventId, attempt, lastAttempt)."""
     return (await session.execute(_CLAIM[is_sqlite(session)], parameters)).all()

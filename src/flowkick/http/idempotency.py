@@ -27,6 +27,11 @@ _MAX_KEY: Final = 255
 _REPLAYED: Final = {"Idempotency-Replayed": "true"}
 
 
+def answer_context(admin_id: str, key: str) -> str:
+    """What a sealed answer is bound to."""
+    return f"IdempotencyKey:{admin_id}:{key}:answer"
+
+
 @dataclass(frozen=True, slots=True)
 class IdempotentRequest:
     """A POST that carries an `Idempotency-Key`."""
@@ -87,7 +92,7 @@ class IdempotentRequest:
             .where(IdempotencyKey.key == self.key)
             .values(
                 status=response.status_code,
-                answer=self._keys.seal(encoded, self._seal_context(session)),
+                answer=self._keys.seal(encoded, answer_context(session.admin_id, self.key)),
             )
         )
 
@@ -99,12 +104,10 @@ class IdempotentRequest:
             raise IdempotencyConflict(
                 "This Idempotency-Key was used for another request: choose a new key."
             )
-        body = base64.b64decode(self._keys.open(row.answer, self._seal_context(session)))
+        context = answer_context(session.admin_id, self.key)
+        body = base64.b64decode(self._keys.open(row.answer, context))
         return Response(body, row.status, headers=_REPLAYED, media_type="application/json")
 
     @property
     def _keys(self) -> KeyRing:
         return self.context.settings.key_ring
-
-    def _seal_context(self, session: TenantSession) -> str:
-        return f"IdempotencyKey:{session.admin_id}:{self.key}:answer"

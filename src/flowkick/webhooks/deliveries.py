@@ -86,7 +86,7 @@ async def delivery_with_attempts(session: TenantSession, delivery_id: int) -> di
     attempts = await session.scalars(
         select(WebhookAttempt)
         .where(WebhookAttempt.delivery_id == delivery_id)
-        .order_by(WebhookAttempt.id)
+        .order_by(WebhookAttempt.attempt)
     )
     return {**shown, "attempts": attempts.all()}
 

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import func, insert, select, update
+from sqlalchemy import case, insert, select, update
 
 from flowkick.core.clock import isoformat
-from flowkick.core.errors import Conflict
+from flowkick.core.errors import Conflict, NotFound
 from flowkick.core.ids import new_id
 from flowkick.delivery.attempts import RESEND, TEST, attempt_values
 from flowkick.delivery.client import Outcome
@@ -56,8 +56,7 @@ async def _send(
         subscription.url,
         subscription.timeout_ms,
         subscription.secret,
-        subscription.previous_secret,
-        subscription.previous_secret_until,
+        subscription.former_secrets,
         subscription.headers,
     )
     request = builder.build(endpoint, message, attempt=attempt, at=context.clock())
@@ -83,6 +82,7 @@ async def _log_test(
         event=message.event,
         status=(DeliveryState.SUCCESS if outcome.success else DeliveryState.FAILED).value,
         attempt=1,
+        last_attempt=1,
         created_at=message.recorded_at,
         finished_at=message.recorded_at,
     )
@@ -102,10 +102,11 @@ async def resend(context: Context, admin_id: str, delivery_id: int) -> dict[str,
         event = await session.scalar(
             select(WebhookEvent).where(WebhookEvent.id == delivery.event_id)
         )
-        number = 1 + await _attempts_so_far(session, delivery)
     if event is None or not event.body:
         raise Conflict("The body of this event is no longer kept, so it can't be sent again.")
     message = Message(event.event, event.id, event.created_at, event.body)
+    async with context.database.transaction(admin_id) as session:
+        number = await _next_number(session, delivery_id)
     outcome = await _send(context, subscription, message, attempt=number)
     async with context.database.transaction(admin_id) as session:
         row = await _log_attempt(session, delivery, outcome, attempt=number, trigger=RESEND)
@@ -122,14 +123,23 @@ async def resend(context: Context, admin_id: str, delivery_id: int) -> dict[str,
     return row
 
 
-async def _attempts_so_far(session: TenantSession, delivery: WebhookDelivery) -> int:
-    """The requests made: those of the schedule, and the resends, which it does not count."""
-    resends = await session.scalar(
-        select(func.count(WebhookAttempt.id)).where(
-            WebhookAttempt.delivery_id == delivery.id, WebhookAttempt.trigger == RESEND
-        )
+async def _next_number(session: TenantSession, delivery_id: int) -> int:
+    """A number for one more request of a delivery, that no other request of it carries.
+
+    While the delivery is leased, the next one belongs to the attempt that is under way.
+    """
+    model = WebhookDelivery
+    under_way = case((model.lease_id.is_not(None), 1), else_=0)
+    number: int | None = await session.scalar(
+        update(model)
+        .where(model.id == delivery_id)
+        .values(last_attempt=model.last_attempt + 1 + under_way)
+        .returning(model.last_attempt),
+        execution_options={"synchronize_session": False},
     )
-    return delivery.attempt + (resends or 0)
+    if number is None:
+        raise NotFound(f"There is no delivery {delivery_id}.")
+    return number
 
 
 async def _log_attempt(

@@ -99,6 +99,7 @@ async def _fan_out(session: TenantSession, event: str, ids: list[str], now: date
                 else_=literal(DeliveryState.HELD.value),
             ),
             literal(0),
+            literal(0),
             case((subscription.active, literal(now, recorded.created_at.type)), else_=null()),
             recorded.created_at,
         )
@@ -110,7 +111,16 @@ async def _fan_out(session: TenantSession, event: str, ids: list[str], now: date
         )
         .order_by(recorded.id)
     )
-    columns = ["adminId", "subscriptionId", "eventId", "event", "status", "attempt", "dueAt"]
+    columns = [
+        "adminId",
+        "subscriptionId",
+        "eventId",
+        "event",
+        "status",
+        "attempt",
+        "lastAttempt",
+        "dueAt",
+    ]
     statement = insert(WebhookDelivery).from_select([*columns, "createdAt"], chosen)
     result: Any = await session.execute(statement, execution_options=_SCOPED_BY_HAND)
     return int(result.rowcount)

@@ -8,7 +8,6 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Path, Query, Request
 from pydantic import StringConstraints
 
-from flowkick.core.clock import isoformat
 from flowkick.core.schemas import Done, InstantQuery
 from flowkick.delivery.client import OutcomeKind
 from flowkick.delivery.models import WebhookSubscription
@@ -33,7 +32,7 @@ def _shown(subscription: WebhookSubscription, **more: Any) -> dict[str, Any]:
     return {**values, "headers": headers, **more}
 
 
-_HIDDEN = frozenset({"secret", "previous_secret", "headers", "header_names"})
+_HIDDEN = frozenset({"secret", "former_secrets", "headers", "header_names"})
 _COLUMNS = [
     attribute
     for attribute in WebhookSubscription.__mapper__.column_attrs
@@ -139,13 +138,13 @@ async def rotate_webhook_secret(
     context: InContext,
     body: schemas.RotateInput | None = None,
 ) -> Any:
-    """Make a new secret; the former one goes on to sign beside it for a while."""
+    """Make a new secret; former ones go on to sign beside it for a while."""
     overlap = timedelta(hours=24 if body is None else body.overlap_hours)
     changed, secret = await service.rotate_secret(
         session, context.settings.key_ring, webhook_id, overlap, context.clock()
     )
-    until = changed.previous_secret_until
-    both = f"Both secrets sign until {isoformat(until)}. " if until else ""
+    until = [former["until"] for former in changed.former_secrets]
+    both = f"Former secrets sign beside it, the last until {max(until)}. " if until else ""
     return {
         "webhook": _shown(changed, secret=secret, signing_secret=signing_secret(secret)),
         "message": f"{both}{_SAVE_THE_SECRET}",

@@ -11,11 +11,11 @@ from sqlalchemy import select, update
 
 from flowkick.core.clock import isoformat
 from flowkick.core.encryption import KeyRing
-from flowkick.core.errors import InvalidInput, NotFound
+from flowkick.core.errors import Conflict, InvalidInput, NotFound
 from flowkick.core.ids import new_id
 from flowkick.delivery.models import WebhookDelivery, WebhookSubscription
 from flowkick.delivery.queue import hold_waiting
-from flowkick.delivery.requests import headers_context, secret_context
+from flowkick.delivery.requests import headers_context, live_secrets, secret_context
 from flowkick.delivery.signing import new_secret
 from flowkick.delivery.states import UNFINISHED, DeliveryState
 from flowkick.delivery.targets import TargetGuard, TargetRefused
@@ -24,6 +24,8 @@ from flowkick.storage.tenancy import QUEUED, TenantSession
 
 DELETED = "The subscription was deleted."
 DISCARDED = "Discarded when the subscription was re-activated."
+MOST_FORMER_SECRETS = 5
+"""Each makes the header of signatures longer, and costs one more signature a request."""
 _NO_SYNC = {"synchronize_session": False}
 
 
@@ -190,11 +192,21 @@ async def delete_subscription(
 async def rotate_secret(
     session: TenantSession, keys: KeyRing, subscription_id: str, overlap: timedelta, now: datetime
 ) -> tuple[WebhookSubscription, str]:
-    """Give a subscription a new secret; the former one signs beside it while they overlap."""
+    """Give a subscription a new secret; former ones sign beside it while they overlap.
+
+    Without an overlap, every former secret stops at once. Conflict where too many still sign.
+    """
     subscription = await find_subscription(session, subscription_id, lock=True)
     secret = new_secret()
-    subscription.previous_secret = subscription.secret if overlap else None
-    subscription.previous_secret_until = now + overlap if overlap else None
+    former = live_secrets(subscription.former_secrets, now) if overlap else []
+    if len(former) >= MOST_FORMER_SECRETS:
+        raise Conflict(
+            f"{len(former)} former secrets still sign, and more can't: wait until the first of them"
+            f" ends ({min(item['until'] for item in former)}), or end them all with overlapHours 0."
+        )
+    if overlap:
+        former.append({"secret": subscription.secret, "until": isoformat(now + overlap)})
+    subscription.former_secrets = [dict(item) for item in former]
     subscription.secret = keys.seal(secret, secret_context(subscription_id))
     subscription.secret_hint = secret[-4:]
     subscription.updated_at = now

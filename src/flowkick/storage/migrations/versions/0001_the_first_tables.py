@@ -52,7 +52,9 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_WebhookAttempt")),
     )
     with op.batch_alter_table("WebhookAttempt") as table:
-        table.create_index(op.f("ix_WebhookAttempt_deliveryId"), ["deliveryId"], unique=False)
+        table.create_index(
+            op.f("ix_WebhookAttempt_deliveryId_attempt"), ["deliveryId", "attempt"], unique=True
+        )
 
     op.create_table(
         "WebhookDelivery",
@@ -63,6 +65,7 @@ def upgrade() -> None:
         sa.Column("event", sa.Text(), nullable=False),
         sa.Column("status", sa.Text(), nullable=False),
         sa.Column("attempt", sa.Integer(), nullable=False),
+        sa.Column("lastAttempt", sa.Integer(), nullable=False),
         sa.Column("dueAt", UtcDateTime(), nullable=True),
         sa.Column("leaseId", sa.Text(), nullable=True),
         sa.Column("note", sa.Text(), nullable=True),
@@ -273,8 +276,7 @@ def upgrade() -> None:
         sa.Column("events", Json, nullable=False),
         sa.Column("secret", sa.Text(), nullable=False),
         sa.Column("secretHint", sa.Text(), nullable=False),
-        sa.Column("previousSecret", sa.Text(), nullable=True),
-        sa.Column("previousSecretUntil", UtcDateTime(), nullable=True),
+        sa.Column("formerSecrets", Json, nullable=False),
         sa.Column("headers", sa.Text(), nullable=True),
         sa.Column("headerNames", Json, nullable=False),
         sa.Column("retryAttempts", sa.Integer(), nullable=False),
