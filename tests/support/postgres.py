@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
 
+from tests.support.certificates import Certificate
 from tests.support.ports import LOOPBACK, free_port
 
 if TYPE_CHECKING:
@@ -100,10 +101,17 @@ class Cluster:
 
     ``durable`` makes commits survive a crash as in production (``fsync``, ``synchronous_commit``);
     without it a test suite runs several times faster. ``settings`` override any server setting.
-    The port, and so every URL, stays the same over restarts.
+    With ``tls``, it speaks TLS to whoever asks for it. The port, and so every URL, stays the same
+    over restarts.
     """
 
-    def __init__(self, *, durable: bool = False, settings: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        durable: bool = False,
+        settings: Mapping[str, str] | None = None,
+        tls: Certificate | None = None,
+    ) -> None:
         """Prepare a cluster; nothing runs, and nothing is written, before ``start``."""
         binaries = find_binaries()
         if binaries is None:
@@ -113,6 +121,9 @@ class Cluster:
         self.port = free_port()
         self._account = _server_account()
         self._settings = {**_server_settings(durable=durable), **(settings or {})}
+        self._tls = tls
+        if tls is not None:
+            self._settings["ssl"] = "on"
         self._folder: Path | None = None
         self._server: subprocess.Popen[bytes] | None = None
 
@@ -225,8 +236,18 @@ class Cluster:
             cwd=folder,
             account=self._account,
         )
+        if self._tls is not None:
+            self._write(folder / "data" / "server.crt", self._tls.certificate)
+            self._write(folder / "data" / "server.key", self._tls.key)
         self._folder = folder
         return folder
+
+    def _write(self, path: Path, content: bytes) -> None:
+        """A file of the server's own that nobody else may read."""
+        path.touch(0o600)
+        path.write_bytes(content)
+        if self._account is not None:
+            os.chown(path, self._account.pw_uid, self._account.pw_gid)
 
     def _wait_until_it_answers(self) -> None:
         ask = [self.binaries["pg_isready"], "-q", "-h", LOOPBACK, "-p", str(self.port)]

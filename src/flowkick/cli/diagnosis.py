@@ -73,7 +73,11 @@ async def _examine() -> AsyncIterator[Finding]:
             yield Finding("database", True, "none yet; the first `flowkick serve` makes it")
             return
         yield _worker_lock(settings.sqlite_path)
-    database = Database(settings)
+    try:
+        database = Database(settings)
+    except SettingsError as error:
+        yield Finding("database", False, error.sentence)
+        return
     try:
         async for finding in _examine_database(database, keys):
             yield finding

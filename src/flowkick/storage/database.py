@@ -16,6 +16,7 @@ from sqlalchemy.pool import AsyncAdaptedQueuePool
 
 from flowkick.core import metrics
 from flowkick.core.settings import Settings
+from flowkick.storage.postgres import Connector
 from flowkick.storage.tenancy import QUEUED, RECORDED, SYSTEM, TenantSession
 
 _SQLITE_READERS = 4
@@ -37,10 +38,12 @@ class Database:
         self.is_sqlite = url.get_backend_name() == "sqlite"
         self.url = url
         self._listeners: list[Callable[[], None]] = []
-        if self.is_sqlite:
+        self.connect = None if self.is_sqlite else Connector(url)
+        """Opens a connection beside the pool; None on SQLite."""
+        if self.connect is None:
             self.writer, self.reader = _sqlite_engines(url)
         else:
-            self.writer = self.reader = _postgres_engine(url)
+            self.writer = self.reader = _postgres_engine(self.connect)
 
     async def close(self) -> None:
         """Close every connection."""
@@ -99,15 +102,15 @@ class Database:
             await connection.execute(text("SELECT 1"))
 
 
-def _postgres_engine(url: URL) -> AsyncEngine:
+def _postgres_engine(connect: Connector) -> AsyncEngine:
     return create_async_engine(
-        url.set(drivername="postgresql+asyncpg"),
+        "postgresql+asyncpg://",
+        async_creator=connect,
         pool_size=_POSTGRES_CONNECTIONS,
         max_overflow=0,
         pool_timeout=30,
         pool_pre_ping=True,
         hide_parameters=True,  # people's data and secrets: never in an error or a log
-        connect_args={"timeout": 10, "server_settings": {"application_name": "flowkick"}},
     )
 
 

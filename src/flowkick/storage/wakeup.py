@@ -20,14 +20,13 @@ async def listen(database: Database, wake: Callable[[], None]) -> None:
 
     On SQLite there is nobody to hear from, and this returns at once.
     """
-    if database.is_sqlite:
+    if database.connect is None:
         return
     import asyncpg  # noqa: PLC0415  # only PostgreSQL needs it
 
-    url = database.url.set(drivername="postgresql").render_as_string(hide_password=False)
     while True:
         try:
-            connection = await asyncpg.connect(url, timeout=10)
+            connection = await database.connect()
             try:
                 await _listen_on(connection, wake)
             finally:
