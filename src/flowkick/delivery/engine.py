@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import Counter
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -28,6 +28,7 @@ from flowkick.core.logs import get_logger
 from flowkick.delivery import queue
 from flowkick.delivery.client import Sender
 from flowkick.delivery.queue import Claimed, Result
+from flowkick.delivery.recording import is_refusal, record_apart, without_answer
 from flowkick.delivery.requests import RequestBuilder
 from flowkick.storage.database import Database
 
@@ -84,6 +85,8 @@ class Engine:
         self._in_flight = 0
         self._wake = asyncio.Event()
         self._stopping = asyncio.Event()
+        self._unsettled: set[int] = set()
+        """Deliveries that were sent, and whose rows the database lets nobody change."""
         self._failure: BaseException | None = None
         database.on_queued(self.wake)
 
@@ -200,6 +203,9 @@ class Engine:
                 self._in_flight -= 1
 
     async def _attempt(self, claimed: Claimed) -> None:
+        if claimed.id in self._unsettled:  # its lease ends, and it is claimed, again and again
+            self._held.pop(claimed.id, None)
+            return
         try:
             request = self._builder.build(
                 claimed.endpoint, claimed.message, attempt=claimed.attempt, at=self._clock()
@@ -221,12 +227,39 @@ class Engine:
                 await asyncio.sleep(_LINGER_SECONDS)
             while len(results) < _RECORD_BATCH and not self._outcomes.empty():
                 results.append(self._outcomes.get_nowait())
-            await self._until_it_works(partial(self._record_batch, results), give_up=False)
+            await record_apart(results, self._record_surely, self._set_aside)
             for result in results:
                 self._held.pop(result.claimed.id, None)
                 self._outcomes.task_done()
 
-    async def _record_batch(self, results: list[Result]) -> None:
+    async def _record_surely(self, results: Sequence[Result]) -> None:
+        await self._until_it_works(partial(self._record_batch, results), give_up=False)
+
+    async def _set_aside(self, result: Result, error: Exception) -> None:
+        """Record less of a result that the database refuses; at the least, send it no more."""
+        _log.error("result_refused", error=type(error).__name__, **_about(result))
+        try:
+            await self._record_surely([without_answer(result)])
+        except Exception as again:
+            if not is_refusal(again):
+                raise
+            await self._settle_alone(result)
+
+    async def _settle_alone(self, result: Result) -> None:
+        work = partial(self._settle_batch, result)
+        try:
+            await self._until_it_works(work, give_up=False)
+        except Exception as error:
+            if not is_refusal(error):
+                raise
+            self._unsettled.add(result.claimed.id)
+            _log.error("delivery_refused", error=type(error).__name__, **_about(result))
+
+    async def _settle_batch(self, result: Result) -> None:
+        async with self.database.system_transaction() as session:
+            await queue.settle_unlogged(session, result, lease_id=self.lease_id, now=self._clock())
+
+    async def _record_batch(self, results: Sequence[Result]) -> None:
         async with self.database.system_transaction() as session:
             recorded = await queue.record(
                 session,
@@ -237,7 +270,7 @@ class Engine:
             )
         self._count(results, recorded)
 
-    def _count(self, results: list[Result], recorded: queue.Recorded) -> None:
+    def _count(self, results: Sequence[Result], recorded: queue.Recorded) -> None:
         endings: Counter[str] = Counter()
         for result in results:
             outcome = result.outcome
@@ -313,14 +346,15 @@ class Engine:
     ) -> _T:
         """Repeat `work` while the database is away, with growing pauses.
 
-        Raises its error where the engine is to stop meanwhile, unless `give_up` is False.
+        Raises its error where the engine is to stop meanwhile; unless `give_up`, only where the
+        database refuses what it is given.
         """
         pause = _FIRST_BACKOFF
         while True:
             try:
                 return await work()
             except _DATABASE_ERRORS as error:
-                if give_up and self._stopping.is_set():
+                if self._stopping.is_set() if give_up else is_refusal(error):
                     raise
                 _log.warning(
                     "engine_database_failed", error=type(error).__name__, again_in_seconds=pause

@@ -27,6 +27,7 @@ from flowkick.storage.tenancy import TenantSession
 
 _DELETED: Final = "The subscription was deleted."
 _NO_BODY: Final = "The event is no longer kept, so it can't be sent."
+_UNLOGGED: Final = "It was sent, but the attempt could not be logged."
 _ENDPOINT = (
     WebhookSubscription.id,
     WebhookSubscription.active,
@@ -221,6 +222,20 @@ async def record(
             recorded.deactivated[tally.id] = tally.disabled_reason or ""
             await hold_waiting(session, tally.id)
     return recorded
+
+
+async def settle_unlogged(
+    session: TenantSession, result: Result, *, lease_id: str, now: datetime
+) -> None:
+    """End a delivery whose attempt can't be logged; no counter and no retry tells of it."""
+    claimed = result.claimed
+    if not await _still_leased(session, [result], lease_id):
+        return
+    state = DeliveryState.SUCCESS if result.outcome.success else DeliveryState.FAILED
+    settled = _settled(
+        claimed.id, state, claimed.scheduled, now, last_attempt=claimed.attempt, note=_UNLOGGED
+    )
+    await sql.SETTLE.run(session, [settled])
 
 
 def _attempt(claimed: Claimed, outcome: Outcome) -> dict[str, Any]:
