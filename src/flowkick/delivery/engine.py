@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -30,6 +29,7 @@ from flowkick.delivery.client import Sender
 from flowkick.delivery.queue import Claimed, Result
 from flowkick.delivery.recording import is_refusal, record_apart, without_answer
 from flowkick.delivery.requests import RequestBuilder
+from flowkick.delivery.telling import about, tell
 from flowkick.storage.database import Database
 
 _log = get_logger(__name__)
@@ -237,7 +237,7 @@ class Engine:
 
     async def _set_aside(self, result: Result, error: Exception) -> None:
         """Record less of a result that the database refuses; at the least, send it no more."""
-        _log.error("result_refused", error=type(error).__name__, **_about(result))
+        _log.error("result_refused", error=type(error).__name__, **about(result))
         try:
             await self._record_surely([without_answer(result)])
         except Exception as again:
@@ -253,7 +253,7 @@ class Engine:
             if not is_refusal(error):
                 raise
             self._unsettled.add(result.claimed.id)
-            _log.error("delivery_refused", error=type(error).__name__, **_about(result))
+            _log.error("delivery_refused", error=type(error).__name__, **about(result))
 
     async def _settle_batch(self, result: Result) -> None:
         async with self.database.system_transaction() as session:
@@ -268,22 +268,7 @@ class Engine:
                 now=self._clock(),
                 jitter=self._jitter,
             )
-        self._count(results, recorded)
-
-    def _count(self, results: Sequence[Result], recorded: queue.Recorded) -> None:
-        endings: Counter[str] = Counter()
-        for result in results:
-            outcome = result.outcome
-            endings["success" if outcome.success else outcome.kind.value] += 1
-            metrics.ATTEMPT_SECONDS.observe(outcome.duration_ms / 1000)
-            if not outcome.success:
-                _log.info("attempt_failed", **_about(result))
-        for ending, count in endings.items():
-            metrics.ATTEMPTS.labels(ending).inc(count)
-        for status, count in Counter(recorded.statuses).items():
-            metrics.DELIVERIES.labels(status.value).inc(count)
-        for subscription_id, reason in recorded.deactivated.items():
-            _log.warning("subscription_disabled", subscription_id=subscription_id, reason=reason)
+        tell(results, recorded)
         metrics.IN_FLIGHT.set(self._in_flight)
         metrics.CLAIMED.set(len(self._held))
 
@@ -361,20 +346,6 @@ class Engine:
                 )
             await asyncio.sleep(pause)
             pause = min(pause * 2, _LONGEST_BACKOFF)
-
-
-def _about(result: Result) -> dict[str, object]:
-    """What a log line says of an attempt: nothing that the receiver or the event said."""
-    claimed, outcome = result.claimed, result.outcome
-    return {
-        "delivery_id": claimed.id,
-        "subscription_id": claimed.endpoint.subscription_id,
-        "admin_id": claimed.admin_id,
-        "attempt": claimed.attempt,
-        "kind": outcome.kind.value,
-        "status_code": outcome.status_code,
-        "milliseconds": outcome.duration_ms,
-    }
 
 
 async def _cancel(*tasks: asyncio.Task[None]) -> None:

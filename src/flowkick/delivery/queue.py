@@ -7,7 +7,7 @@ changes nothing. An attempt counts when it is recorded, so a killed process burn
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from operator import itemgetter
@@ -18,9 +18,10 @@ from sqlalchemy import func, select, update
 from flowkick.delivery import sql
 from flowkick.delivery.attempts import AUTOMATIC, attempt_values
 from flowkick.delivery.client import Outcome
+from flowkick.delivery.counters import lock_subscriptions, write_counters
 from flowkick.delivery.models import WebhookDelivery, WebhookEvent, WebhookSubscription
 from flowkick.delivery.requests import Endpoint, Message
-from flowkick.delivery.retry import Decision, NextState, RetryPolicy, decide
+from flowkick.delivery.retry import RetryPolicy, decide
 from flowkick.delivery.states import WAITING, DeliveryState
 from flowkick.storage.dialects import among
 from flowkick.storage.tenancy import TenantSession
@@ -187,7 +188,9 @@ async def record(
     jitter: Callable[[], float],
 ) -> Recorded:
     """Write attempts, the next states and the subscriptions' counters of a batch of results."""
-    subscriptions = await _lock_subscriptions(session, results)
+    subscriptions = await lock_subscriptions(
+        session, {result.claimed.endpoint.subscription_id for result in results}
+    )
     ours = await _still_leased(session, results, lease_id)
     recorded = Recorded()
     settled: list[dict[str, Any]] = []
@@ -216,7 +219,7 @@ async def record(
         recorded.statuses.append(status)
     await sql.SETTLE.run(session, settled)
     await sql.LOG_ATTEMPTS.run(session, attempts)
-    await _write_counters(session, subscriptions.values())
+    await write_counters(session, subscriptions.values())
     for tally in subscriptions.values():
         if tally.deactivated_now:
             recorded.deactivated[tally.id] = tally.disabled_reason or ""
@@ -249,66 +252,6 @@ def _attempt(claimed: Claimed, outcome: Outcome) -> dict[str, Any]:
     )
 
 
-@dataclass(slots=True)
-class _Tally:
-    """The counters of one subscription while a batch is recorded; its row is locked."""
-
-    id: str
-    active: bool
-    consecutive_failures: int
-    auto_disable_after: int | None
-    succeeded: int = 0
-    failed: int = 0
-    last_at: datetime | None = None
-    last_status: str | None = None
-    disabled_reason: str | None = None
-    deactivated_now: bool = False
-
-    def count(self, outcome: Outcome, decision: Decision) -> None:
-        self.last_at = outcome.started_at
-        self.last_status = "success" if outcome.success else "failed"
-        if outcome.success:
-            self.succeeded += 1
-            self.consecutive_failures = 0
-            return
-        self.failed += 1
-        self.consecutive_failures += 1
-        limit = self.auto_disable_after
-        if decision.gone:
-            self._deactivate("gone")
-        elif limit is not None and self.consecutive_failures >= limit:
-            self._deactivate("consecutive_failures")
-
-    def _deactivate(self, reason: str) -> None:
-        if self.active:
-            self.active, self.deactivated_now, self.disabled_reason = False, True, reason
-
-    def next_state(self, decision: Decision) -> tuple[DeliveryState, datetime | None]:
-        if decision.state is NextState.RETRYING and not self.active:
-            return DeliveryState.HELD, None
-        return DeliveryState(decision.state), decision.due_at
-
-
-async def _lock_subscriptions(
-    session: TenantSession, results: Sequence[Result]
-) -> dict[str, _Tally]:
-    """The subscriptions of a batch; their rows stay locked, in the order of their ids."""
-    subscription = WebhookSubscription
-    ids = sorted({result.claimed.endpoint.subscription_id for result in results})
-    rows = await session.execute(
-        select(
-            subscription.id,
-            subscription.active,
-            subscription.consecutive_failures,
-            subscription.auto_disable_after,
-        )
-        .where(among(session, subscription.id, ids))
-        .order_by(subscription.id)
-        .with_for_update()
-    )
-    return {row[0]: _Tally(*row) for row in rows}
-
-
 async def _still_leased(
     session: TenantSession, results: Sequence[Result], lease_id: str
 ) -> set[int]:
@@ -319,27 +262,6 @@ async def _still_leased(
         .with_for_update()
     )
     return set(rows)
-
-
-async def _write_counters(session: TenantSession, tallies: Iterable[_Tally]) -> None:
-    """Add a batch's counts to its subscriptions, whose rows are locked."""
-    for tally in tallies:
-        if tally.last_at is None:
-            continue
-        subscription = WebhookSubscription
-        values: dict[str, Any] = {
-            "success_count": subscription.success_count + tally.succeeded,
-            "failed_count": subscription.failed_count + tally.failed,
-            "consecutive_failures": tally.consecutive_failures,
-            "last_delivery_at": tally.last_at,
-            "last_delivery_status": tally.last_status,
-        }
-        if tally.deactivated_now:
-            values |= {"active": False, "disabled_reason": tally.disabled_reason}
-        await session.execute(
-            update(subscription).where(subscription.id == tally.id).values(values),
-            execution_options={"synchronize_session": False},
-        )
 
 
 async def hold_waiting(session: TenantSession, subscription_id: str) -> int:

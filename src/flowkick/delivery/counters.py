@@ -1,0 +1,97 @@
+"""The counters of subscriptions while a batch of results is recorded."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import select, update
+
+from flowkick.delivery.client import Outcome
+from flowkick.delivery.models import WebhookSubscription
+from flowkick.delivery.retry import Decision, NextState
+from flowkick.delivery.states import DeliveryState
+from flowkick.storage.dialects import among
+from flowkick.storage.tenancy import TenantSession
+
+
+@dataclass(slots=True)
+class Tally:
+    """The counters of one subscription while a batch is recorded; its row is locked."""
+
+    id: str
+    active: bool
+    consecutive_failures: int
+    auto_disable_after: int | None
+    succeeded: int = 0
+    failed: int = 0
+    last_at: datetime | None = None
+    last_status: str | None = None
+    disabled_reason: str | None = None
+    deactivated_now: bool = False
+
+    def count(self, outcome: Outcome, decision: Decision) -> None:
+        """Count one attempt; may deactivate the subscription."""
+        self.last_at = outcome.started_at
+        self.last_status = "success" if outcome.success else "failed"
+        if outcome.success:
+            self.succeeded += 1
+            self.consecutive_failures = 0
+            return
+        self.failed += 1
+        self.consecutive_failures += 1
+        limit = self.auto_disable_after
+        if decision.gone:
+            self._deactivate("gone")
+        elif limit is not None and self.consecutive_failures >= limit:
+            self._deactivate("consecutive_failures")
+
+    def _deactivate(self, reason: str) -> None:
+        if self.active:
+            self.active, self.deactivated_now, self.disabled_reason = False, True, reason
+
+    def next_state(self, decision: Decision) -> tuple[DeliveryState, datetime | None]:
+        """The state that follows for the delivery, and when it is due."""
+        if decision.state is NextState.RETRYING and not self.active:
+            return DeliveryState.HELD, None
+        return DeliveryState(decision.state), decision.due_at
+
+
+async def lock_subscriptions(session: TenantSession, ids: Collection[str]) -> dict[str, Tally]:
+    """The subscriptions of a batch; their rows stay locked, in the order of their ids."""
+    subscription = WebhookSubscription
+    rows = await session.execute(
+        select(
+            subscription.id,
+            subscription.active,
+            subscription.consecutive_failures,
+            subscription.auto_disable_after,
+        )
+        .where(among(session, subscription.id, sorted(ids)))
+        .order_by(subscription.id)
+        .with_for_update()
+    )
+    return {row[0]: Tally(*row) for row in rows}
+
+
+async def write_counters(session: TenantSession, tallies: Iterable[Tally]) -> None:
+    """Add a batch's counts to its subscriptions, whose rows are locked."""
+    for tally in tallies:
+        if tally.last_at is None:
+            continue
+        subscription = WebhookSubscription
+        values: dict[str, Any] = {
+            "success_count": subscription.success_count + tally.succeeded,
+            "failed_count": subscription.failed_count + tally.failed,
+            "consecutive_failures": tally.consecutive_failures,
+            "last_delivery_at": tally.last_at,
+            "last_delivery_status": tally.last_status,
+        }
+        if tally.deactivated_now:
+            values |= {"active": False, "disabled_reason": tally.disabled_reason}
+        await session.execute(
+            update(subscription).where(subscription.id == tally.id).values(values),
+            execution_options={"synchronize_session": False},
+        )

@@ -1,0 +1,43 @@
+"""What the engine tells of attempts: metrics and log lines."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+from flowkick.core import metrics
+from flowkick.core.logs import get_logger
+from flowkick.delivery.queue import Recorded, Result
+
+_log = get_logger(__name__)
+
+
+def tell(results: Sequence[Result], recorded: Recorded) -> None:
+    """Count and log a batch that was recorded."""
+    endings: Counter[str] = Counter()
+    for result in results:
+        outcome = result.outcome
+        endings["success" if outcome.success else outcome.kind.value] += 1
+        metrics.ATTEMPT_SECONDS.observe(outcome.duration_ms / 1000)
+        if not outcome.success:
+            _log.info("attempt_failed", **about(result))
+    for ending, count in endings.items():
+        metrics.ATTEMPTS.labels(ending).inc(count)
+    for status, count in Counter(recorded.statuses).items():
+        metrics.DELIVERIES.labels(status.value).inc(count)
+    for subscription_id, reason in recorded.deactivated.items():
+        _log.warning("subscription_disabled", subscription_id=subscription_id, reason=reason)
+
+
+def about(result: Result) -> dict[str, object]:
+    """What a log line says of an attempt: nothing that the receiver or the event said."""
+    claimed, outcome = result.claimed, result.outcome
+    return {
+        "delivery_id": claimed.id,
+        "subscription_id": claimed.endpoint.subscription_id,
+        "admin_id": claimed.admin_id,
+        "attempt": claimed.attempt,
+        "kind": outcome.kind.value,
+        "status_code": outcome.status_code,
+        "milliseconds": outcome.duration_ms,
+    }
