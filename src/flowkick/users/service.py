@@ -11,6 +11,7 @@ from sqlalchemy.exc import IntegrityError
 
 from flowkick.core.errors import Conflict, NotFound
 from flowkick.core.ids import new_id
+from flowkick.history.models import Booking, QRCode
 from flowkick.storage.bulk import BulkStatement
 from flowkick.storage.dialects import among, one_by_one
 from flowkick.storage.tenancy import TenantSession
@@ -101,6 +102,7 @@ async def _taken(session: TenantSession, manychat_id: str | None) -> Conflict:
 
 async def delete_user(session: TenantSession, user_id: str, *, source: str, now: datetime) -> User:
     """Delete a user and all that is theirs."""
+    await _lock_history(session, user_id)
     user = await find_user(session, user_id, lock=True, to_delete=True)
     data = UserDeleted(DeletedUser(user.id, user.manychat_id))
     draft = Draft("user.deleted", data, user.id, user.sequence + 1)
@@ -108,6 +110,13 @@ async def delete_user(session: TenantSession, user_id: str, *, source: str, now:
     await session.flush()
     await outbox.emit(session, [draft], source=source, now=now)
     return user
+
+
+async def _lock_history(session: TenantSession, user_id: str) -> None:
+    """Lock what goes with a user before the user itself, as those do who change it."""
+    for model in (Booking, QRCode):
+        theirs = select(model.id).where(model.user_id == user_id).order_by(model.id)
+        await session.execute(theirs.with_for_update())
 
 
 async def upsert_users(
