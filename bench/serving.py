@@ -47,6 +47,13 @@ async def serving(database_url: str, receiver: str) -> AsyncIterator[Server]:
     async with process.database.transaction(admin_id) as session:
         _, key = await create_key(session, system_clock())
     await process.database.close()
+    async with serve(database_url, admin_id, key) as server:
+        yield server
+
+
+@asynccontextmanager
+async def serve(database_url: str, admin_id: str, key: str) -> AsyncIterator[Server]:
+    """A server on a database that is there."""
     port = free_port()
     environment = {
         **os.environ,

@@ -15,14 +15,14 @@ from hypothesis import strategies as st
 
 from flowkick.core.clock import isoformat
 from flowkick.storage.database import Database
-from flowkick.users.finding import FEW
+from flowkick.users.finding import Pace
 from flowkick.users.listing import list_users
 from flowkick.users.query import parse_query
 from tests.conftest import new_admin
 from tests.users.listed import DRINKS, QUERY_WORDS, START, TAGS, Model, add_people
 
 PEOPLE = 200
-EXAMPLES = 150
+EXAMPLES = 80
 
 
 @dataclass
@@ -33,9 +33,9 @@ class Listed:
     admin_id: str
     model: Model
 
-    async def list(self, query: dict[str, Any], few: int = FEW) -> dict[str, Any]:
+    async def list(self, query: dict[str, Any], pace: Pace | None = None) -> dict[str, Any]:
         async with self.database.reading(self.admin_id) as session:
-            answer = await list_users(session, parse_query(_items(query)), few=few)
+            answer = await list_users(session, parse_query(_items(query)), pace=pace or Pace())
         found: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(answer))
         return found
 
@@ -115,13 +115,13 @@ async def _each(run: Callable[..., Coroutine[Any, Any, None]], **given_as: Any) 
 async def test_every_query_is_answered_as_a_naive_list_would(listed: Listed) -> None:
     sizes: list[int] = []
 
-    async def answers_alike(query: dict[str, Any], limit: int, few: int, offset: int) -> None:
+    async def answers_alike(query: dict[str, Any], limit: int, pace: Pace, offset: int) -> None:
         expected = listed.model.page(query)
         sizes.append(len(expected))
         seen: list[str] = []
         cursor: dict[str, str] = {}
         while True:
-            answer = await listed.list({**query, **cursor, "limit": limit}, few)
+            answer = await listed.list({**query, **cursor, "limit": limit}, pace)
             seen += [user["id"] for user in answer["users"]]
             page = answer["pagination"]
             assert page["total"] == len(expected)
@@ -130,11 +130,11 @@ async def test_every_query_is_answered_as_a_naive_list_would(listed: Listed) -> 
                 break
             cursor = {"cursor": page["nextCursor"]}
         assert seen == expected
-        skipped = await listed.list({**query, "offset": offset, "limit": limit}, few)
+        skipped = await listed.list({**query, "offset": offset, "limit": limit}, pace)
         assert [user["id"] for user in skipped["users"]] == expected[offset : offset + limit]
         if expected:
             after = {"cursor": expected[0], "count": "none"}
-            rest = await listed.list({**query, **after, "limit": limit}, few)
+            rest = await listed.list({**query, **after, "limit": limit}, pace)
             assert [user["id"] for user in rest["users"]] == expected[1 : 1 + limit]
             assert rest["pagination"]["total"] is None
 
@@ -142,7 +142,12 @@ async def test_every_query_is_answered_as_a_naive_list_would(listed: Listed) -> 
         answers_alike,
         query=queries(),
         limit=st.sampled_from([7, 40, 200]),
-        few=st.sampled_from([0, 20, FEW]),
+        pace=st.builds(
+            Pace,
+            stretch=st.sampled_from([5, 60, 4000]),
+            small=st.sampled_from([0, 0, 0, 1000]),
+            few=st.sampled_from([0, 20, None]),
+        ),
         offset=st.integers(0, 60),
     )
     assert sum(size > 20 for size in sizes) > EXAMPLES / 10  # they find somebody, too

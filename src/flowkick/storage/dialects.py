@@ -6,7 +6,18 @@ import json
 from collections.abc import Sequence
 from typing import Any, TypeVar
 
-from sqlalchemy import ColumnElement, Select, any_, bindparam, cast, func, select, text, true
+from sqlalchemy import (
+    ColumnElement,
+    Select,
+    any_,
+    bindparam,
+    cast,
+    func,
+    select,
+    text,
+    true,
+    type_coerce,
+)
 from sqlalchemy import column as sql_column
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.dialects.postgresql import insert as postgres_insert
@@ -64,6 +75,11 @@ def one_by_one(
     one = one.with_for_update() if lock else one.offset(0)
     found = aliased(model, one.lateral())
     return select(found).select_from(given).join(found, true())
+
+
+def as_shown(session: AsyncSession, moment: Any) -> Any:
+    """A column of moments, read as SQLite keeps them: just as answers show them."""
+    return type_coerce(moment, Text) if is_sqlite(session) else moment
 
 
 def json_list_holds_any(

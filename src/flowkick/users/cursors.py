@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any, Final, Literal
 
 import msgspec
-from sqlalchemy import ColumnElement, UnaryExpression, literal, select, tuple_
+from sqlalchemy import ColumnElement, Select, Tuple, UnaryExpression, literal, select, tuple_
 from sqlalchemy.orm import InstrumentedAttribute
 
 from flowkick.core.clock import parse_iso
@@ -48,6 +48,10 @@ class Order:
         columns = (self.column, User.id)
         return [c.desc() if self.order == "desc" else c.asc() for c in columns]
 
+    def places(self) -> Select[Any]:
+        """All places of the list, in their order."""
+        return select(self.column, User.id).order_by(*self.expressions)
+
 
 @dataclass(frozen=True, slots=True)
 class Position:
@@ -58,10 +62,18 @@ class Position:
 
     def beyond(self, order: Order) -> ColumnElement[bool]:
         """What comes after this place."""
-        columns = tuple_(order.column, User.id)
+        there, here = self._sides(order)
+        return there < here if order.order == "desc" else there > here
+
+    def not_beyond(self, order: Order) -> ColumnElement[bool]:
+        """What comes up to this place, and this place itself."""
+        there, here = self._sides(order)
+        return there >= here if order.order == "desc" else there <= here
+
+    def _sides(self, order: Order) -> tuple[Tuple, Tuple]:
         # With their types: in another format, SQLite would compare moments wrongly.
         here = tuple_(literal(self.key, order.column.type), literal(self.id, User.id.type))
-        return columns < here if order.order == "desc" else columns > here
+        return tuple_(order.column, User.id), here
 
 
 class _Cursor(msgspec.Struct, array_like=True, forbid_unknown_fields=True):
@@ -83,8 +95,7 @@ async def find_position(session: TenantSession, order: Order, cursor: str) -> Po
     """The place that `cursor` names; InvalidInput where it names none."""
     if cursor.startswith(_MARK):
         return _decode(order, cursor.removeprefix(_MARK))
-    statement = select(order.column, User.id).where(User.id == cursor)
-    row = (await session.execute(statement)).one_or_none()
+    row = (await session.execute(order.places().where(User.id == cursor))).one_or_none()
     if row is None:
         raise _wrong(_ADVICE)
     return Position(row[0], row[1])

@@ -16,7 +16,7 @@ from pydantic import (
     StringConstraints,
 )
 from pydantic.alias_generators import to_camel
-from sqlalchemy import ColumnElement, Select, and_, false, select
+from sqlalchemy import ColumnElement, Select, and_, false, func, literal, select
 from sqlalchemy.orm import InstrumentedAttribute
 
 from flowkick.core.schemas import Instant, Name, Storable
@@ -125,16 +125,11 @@ async def criteria(session: TenantSession, filters: UserFilters) -> list[Criteri
     if filters.export_consent_only:
         flags.append(User.export_consent_given)
     found = [Criterion(condition=flag.is_(True), test=flag.is_(True)) for flag in flags]
-    created: list[ColumnElement[bool]] = []
-    if filters.created_after is not None:
-        created.append(User.created_at >= _not_before(session, filters.created_after))
-    if filters.created_before is not None:
-        created.append(User.created_at <= filters.created_before)
-    if created:
-        found.append(_range(session, User.created_at, and_(*created)))
+    if filters.created_after is not None or filters.created_before is not None:
+        created = (filters.created_after, filters.created_before)
+        found.append(_range(session, User.created_at, *created))
     if filters.updated_after is not None:
-        since = User.updated_at >= _not_before(session, filters.updated_after)
-        found.append(_range(session, User.updated_at, since))
+        found.append(_range(session, User.updated_at, filters.updated_after, None))
     if filters.has_tag:
         found += await _tags(session, filters.has_tag)
     if filters.custom_field:
@@ -156,13 +151,21 @@ def _not_before(session: TenantSession, moment: datetime) -> datetime:
 
 
 def _range(
-    session: TenantSession, column: InstrumentedAttribute[datetime], bounds: ColumnElement[bool]
+    session: TenantSession,
+    column: InstrumentedAttribute[datetime],
+    first: datetime | None,
+    last: datetime | None,
 ) -> Criterion:
-    mine = User.admin_id == session.admin_id
+    def within(moment: Any) -> ColumnElement[bool]:
+        bounds = [] if last is None else [moment <= literal(last, column.type)]
+        if first is not None:
+            bounds.append(moment >= literal(_not_before(session, first), column.type))
+        return and_(*bounds)
+
     return Criterion(
-        condition=bounds,
-        test=bounds,
-        candidates=select(User.id).where(mine, bounds),
+        condition=within(column),
+        test=within(func.coalesce(column, column)),  # which no index knows
+        candidates=select(User.id).where(User.admin_id == session.admin_id, within(column)),
         member=User.id,
         column=column,
     )

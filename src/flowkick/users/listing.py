@@ -14,10 +14,12 @@ from flowkick.history.schemas import BookingOfUser, InteractionDay, QRCodeOfUser
 from flowkick.storage.tenancy import TenantSession
 from flowkick.users.cursors import encode, find_position
 from flowkick.users.filters import Criterion, criteria
-from flowkick.users.finding import FEW, count_users, estimate_users, find_page
+from flowkick.users.finding import Pace, count_users, estimate_users, find_page
 from flowkick.users.payload import load_belongings
 from flowkick.users.query import UsersQuery
-from flowkick.users.shown import COLUMNS, CUSTOM_FIELDS, SELECTABLE, TAGS, shown
+from flowkick.users.shown import COLUMNS, CUSTOM_FIELDS, SELECTABLE, TAGS, as_read, shown
+
+_PACE: Final = Pace()
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,9 +43,9 @@ _INCLUDES: Final = {
 
 
 async def list_users(
-    session: TenantSession, query: UsersQuery, *, few: int = FEW
+    session: TenantSession, query: UsersQuery, *, pace: Pace = _PACE
 ) -> dict[str, Any]:
-    """A page of users, in the keys of the answer; `few` as in `find_page`."""
+    """A page of users, in the keys of the answer."""
     order = query.order
     after = None if query.cursor is None else await find_position(session, order, query.cursor)
     wanted = await criteria(session, query)
@@ -53,11 +55,11 @@ async def list_users(
         session,
         wanted,
         order,
-        [COLUMNS[name] for name in ("id", *columns)],
+        [as_read(session, COLUMNS[name]) for name in ("id", *columns)],
         after=after,
         offset=query.offset,
         limit=query.limit,
-        few=few,
+        pace=pace,
     )
     users = {row[0]: shown(columns, row[1:]) for row in page.rows}
     await _add_belongings(session, users, fields)

@@ -6,11 +6,13 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any, Final
 
-from sqlalchemy import select
+from sqlalchemy import Table, inspect, select
 
 from flowkick.core.clock import isoformat
-from flowkick.storage.dialects import among
+from flowkick.storage.base import Base
+from flowkick.storage.dialects import among, as_shown
 from flowkick.storage.tenancy import TenantSession
 from flowkick.users.models import AnyUser, ContactTag, CustomField, CustomFieldValue, Tag, User
 from flowkick.webhooks.payloads import (
@@ -22,6 +24,19 @@ from flowkick.webhooks.payloads import (
     UserPayload,
     UserTimestamps,
 )
+
+
+def _table(model: type[Base]) -> Table:
+    table: Any = inspect(model).local_table
+    return table  # type: ignore[no-any-return]
+
+
+_LINKS: Final = _table(ContactTag)
+_TAGS: Final = _table(Tag)
+_VALUES: Final = _table(CustomFieldValue)
+_FIELDS: Final = _table(CustomField)
+# On tables rather than classes, at half of the cost: by far most of a page's time is spent here.
+_BY_HAND: Final = {"scoped_by_hand": True}
 
 
 @dataclass(slots=True)
@@ -39,21 +54,23 @@ async def load_belongings(
     found: Mapping[str, Belongings] = defaultdict(Belongings)
     if not user_ids:
         return found
-    tags = await session.execute(
-        select(ContactTag.user_id, Tag.id, Tag.name, ContactTag.applied_at)
-        .join_from(ContactTag, Tag, ContactTag.tag_id == Tag.id)
-        .where(among(session, ContactTag.user_id, user_ids))
-        .order_by(ContactTag.applied_at, Tag.name_key)
+    tags = (
+        select(_LINKS.c.userId, _TAGS.c.id, _TAGS.c.name, as_shown(session, _LINKS.c.appliedAt))
+        .join_from(_LINKS, _TAGS, _LINKS.c.tagId == _TAGS.c.id)
+        .where(_TAGS.c.adminId == session.admin_id, among(session, _LINKS.c.userId, user_ids))
+        .order_by(_LINKS.c.appliedAt, _TAGS.c.nameKey)
     )
-    for user_id, tag_id, name, applied_at in tags:
-        found[user_id].tags.append(TagPayload(tag_id, name, isoformat(applied_at)))
-    values = await session.execute(
-        select(CustomFieldValue.user_id, CustomField.name, CustomFieldValue.value)
-        .join_from(CustomFieldValue, CustomField, CustomFieldValue.field_id == CustomField.id)
-        .where(among(session, CustomFieldValue.user_id, user_ids))
-        .order_by(CustomField.name)
+    for user_id, tag_id, name, applied_at in await session.execute(
+        tags, execution_options=_BY_HAND
+    ):
+        found[user_id].tags.append(TagPayload(tag_id, name, _text(applied_at)))
+    values = (
+        select(_VALUES.c.userId, _FIELDS.c.name, _VALUES.c.value)
+        .join_from(_VALUES, _FIELDS, _VALUES.c.fieldId == _FIELDS.c.id)
+        .where(_FIELDS.c.adminId == session.admin_id, among(session, _VALUES.c.userId, user_ids))
+        .order_by(_FIELDS.c.name)
     )
-    for user_id, name, value in values:
+    for user_id, name, value in await session.execute(values, execution_options=_BY_HAND):
         found[user_id].custom_fields[name] = value
     return found
 
@@ -112,3 +129,7 @@ def payload(user: AnyUser, belongings: Belongings) -> UserPayload:
 
 def _moment(value: datetime | None) -> str | None:
     return None if value is None else isoformat(value)
+
+
+def _text(moment: datetime | str) -> str:
+    return moment if isinstance(moment, str) else isoformat(moment)

@@ -25,7 +25,7 @@ from flowkick.webhooks.payloads import DeletedUser, UserDeleted
 
 _COLUMNS: Final = tuple(attribute.key for attribute in User.__mapper__.column_attrs)
 _INSERT_USERS: Final = BulkStatement.insert(User, *_COLUMNS, on_conflict="DO NOTHING")
-_DEFAULTS: Final = {
+DEFAULTS: Final = {
     attribute.key: column.default.arg if column.default is not None else None
     for attribute in User.__mapper__.column_attrs
     for column in attribute.columns
@@ -213,7 +213,7 @@ def _row(admin_id: str, values: Mapping[str, Any], source: str, now: datetime) -
     values = fields.with_consent_date(values, now)
     counted = any(values.get(name) for name in fields.COUNTERS)
     return {
-        **_DEFAULTS,
+        **DEFAULTS,
         **values,
         **user_keys(values),
         "id": new_id("usr"),

@@ -9,6 +9,9 @@ from typing import Any, Final
 from sqlalchemy.orm import InstrumentedAttribute
 
 from flowkick.core.clock import isoformat
+from flowkick.storage.base import UtcDateTime
+from flowkick.storage.dialects import as_shown
+from flowkick.storage.tenancy import TenantSession
 from flowkick.users.models import User
 
 TAGS: Final = "tags"
@@ -46,6 +49,11 @@ COLUMNS: Final[dict[str, InstrumentedAttribute[Any]]] = {
 }
 """By the names that the API and the table share."""
 SELECTABLE: Final = (*COLUMNS, TAGS, CUSTOM_FIELDS)
+
+
+def as_read(session: TenantSession, column: InstrumentedAttribute[Any]) -> Any:
+    """A column of a list, moments as they are shown where the database has them so."""
+    return as_shown(session, column) if isinstance(column.type, UtcDateTime) else column
 
 
 def shown(names: Sequence[str], values: Sequence[Any]) -> dict[str, Any]:
