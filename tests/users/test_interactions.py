@@ -44,6 +44,27 @@ async def test_interactions_add_up_by_day_and_in_all(api: Api) -> None:
     assert [day["total_count"] for day in days] == [4, 11]
 
 
+async def test_what_pushed_counters_grow_by_counts_for_the_day(api: Api) -> None:
+    made = (await post(api.http, "/connections", {}))["token"]
+    headers = {"X-Flowkick-Token": made}
+    user_id = ""
+    for messages, stories in ((10, 2), (13, 2), (13, 2), (11, 2), (12, 5)):
+        contact = {
+            "subscriber_id": "1",
+            "custom_fields": {"messagescountinsta": messages, "storiescountinsta": stories},
+        }
+        answer = await api.http.post("/api/manychat/contact", json=contact, headers=headers)
+        assert answer.status_code in {200, 201}, answer.text
+        user_id = answer.json()["user"]["id"]
+    async with api.database.reading(api.admin_id) as session:
+        days = (await load_recent_interactions(session, [user_id]))[user_id]
+    assert sum(day["messages_count"] for day in days) == 4
+    assert sum(day["stories_count"] for day in days) == 3
+    await post(api.http, f"/users/{user_id}/interactions", {"messagesCount": 1})
+    told = await events(api.database, user_id)
+    assert told[-1]["data"]["changes"] == {"interactions.messagesCount": {"old": 12, "new": 13}}
+
+
 async def test_nothing_added_tells_nothing(api: Api) -> None:
     user = await create(api.http)
     path = f"/users/{user['id']}/interactions"

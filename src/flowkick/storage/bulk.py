@@ -18,7 +18,7 @@ from operator import itemgetter
 from typing import Any, Final, Self
 
 import msgspec
-from sqlalchemy import BigInteger, Boolean, Integer, LargeBinary, Table
+from sqlalchemy import BigInteger, Boolean, Date, Integer, LargeBinary, Table
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 from sqlalchemy.orm import InstrumentedAttribute, class_mapper
@@ -159,6 +159,7 @@ _POSTGRES_TYPES: Mapping[type[TypeEngine[Any]], str] = {
     Integer: "integer",
     Boolean: "boolean",
     LargeBinary: "bytea",
+    Date: "date",
 }
 
 

@@ -19,6 +19,7 @@ from flowkick.storage.bulk import BulkStatement
 from flowkick.storage.dialects import among
 from flowkick.storage.tenancy import TenantSession
 from flowkick.users import fields
+from flowkick.users.days import add_growth
 from flowkick.users.folding import value_key
 from flowkick.users.labels import FieldValue, ensure_custom_fields, ensure_tags, tag_key
 from flowkick.users.models import AnyUser, ContactTag, CustomField, CustomFieldValue, Tag
@@ -130,6 +131,8 @@ async def _write_belongings(
     await _INSERT_CONTACT_TAGS.run(session, _tag_rows(session.admin_id, known, source, now))
     await _UPSERT_VALUES.run(session, _value_rows(session.admin_id, known, now))
     await _remove_tags(session, known)
+    if source == MANYCHAT:
+        await add_growth(session, [(one.user.id, one.changes) for one in known], now)
 
 
 async def make_labels(session: TenantSession, desired: Sequence[Desired], now: datetime) -> None:
