@@ -19,7 +19,7 @@ from sqlalchemy import (
     type_coerce,
 )
 from sqlalchemy import column as sql_column
-from sqlalchemy.dialects.postgresql import ARRAY, JSONB
+from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.dialects.postgresql import insert as postgres_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.exc import DBAPIError
@@ -80,16 +80,6 @@ def one_by_one(
 def as_shown(session: AsyncSession, moment: Any) -> Any:
     """A column of moments, read as SQLite keeps them: just as answers show them."""
     return type_coerce(moment, Text) if is_sqlite(session) else moment
-
-
-def json_list_holds_any(
-    session: AsyncSession, column: Any, values: Sequence[str]
-) -> ColumnElement[bool]:
-    """The JSON list in `column` holds at least one of `values`."""
-    if is_sqlite(session):
-        each = func.json_each(column).table_valued("value")
-        return select(each.c.value).where(each.c.value.in_(values)).exists()
-    return cast(column, JSONB).op("?|")(cast(list(values), ARRAY(Text)))
 
 
 def is_deadlock(error: DBAPIError) -> bool:

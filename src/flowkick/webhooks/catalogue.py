@@ -174,13 +174,20 @@ _TYPES: Final = (
 
 CATALOGUE: Final[Mapping[str, EventType]] = {type_.name: type_ for type_ in _TYPES}
 SUBSCRIBABLE: Final[frozenset[str]] = frozenset(CATALOGUE) - {TEST}
-GROUPS: Final[frozenset[str]] = frozenset(f"{name.partition('.')[0]}.*" for name in SUBSCRIBABLE)
+
+
+def group_of(event: str) -> str:
+    """The group that an event belongs to: ``user.created`` gives ``user.*``."""
+    return f"{event.partition('.')[0]}.*"
+
+
+GROUPS: Final[frozenset[str]] = frozenset(map(group_of, SUBSCRIBABLE))
 _PATTERNS: Final = SUBSCRIBABLE | GROUPS | {ALL}
 
 
 def matching_patterns(event: str) -> tuple[str, str, str]:
     """What a subscription may have asked for to get this event: its name, its group, or all."""
-    return event, f"{event.partition('.')[0]}.*", ALL
+    return event, group_of(event), ALL
 
 
 def check_patterns(patterns: Iterable[str]) -> list[str]:

@@ -6,25 +6,20 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from itertools import groupby
 from typing import Any, Final
-
-from sqlalchemy import case, insert, literal, null, select
 
 from flowkick.core.clock import isoformat
 from flowkick.core.ids import new_id
-from flowkick.delivery.models import WebhookDelivery, WebhookEvent, WebhookSubscription
-from flowkick.delivery.states import DeliveryState
+from flowkick.delivery.models import WebhookEvent
 from flowkick.storage.bulk import BulkStatement
-from flowkick.storage.dialects import among, json_list_holds_any, notify_deliveries
+from flowkick.storage.dialects import notify_deliveries
 from flowkick.storage.tenancy import QUEUED, RECORDED, TenantSession
-from flowkick.webhooks.catalogue import matching_patterns
+from flowkick.webhooks.fan_out import queue_deliveries
 from flowkick.webhooks.payloads import encode_event
 
 _RECORD: Final = BulkStatement.insert(
     WebhookEvent, "id", "admin_id", "event", "user_id", "sequence", "body", "created_at"
 )
-_SCOPED_BY_HAND: Final = {"scoped_by_hand": True}
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,11 +45,7 @@ async def emit(
     rows = [_row(session.admin_id, draft, source, now) for draft in drafts]
     await _RECORD.run(session, rows)
     session.info.setdefault(RECORDED, Counter()).update(map(_event_name, rows))
-    by_event = groupby(sorted(rows, key=_event_name), key=_event_name)
-    queued = 0
-    for event, group in by_event:
-        queued += await _fan_out(session, event, [row["id"] for row in group], now)
-    if queued:
+    if await queue_deliveries(session, [(row["id"], row["event"]) for row in rows], now):
         session.info[QUEUED] = True
         await notify_deliveries(session)
     return [row["id"] for row in rows]
@@ -83,44 +74,3 @@ def _row(admin_id: str, draft: Draft, source: str, now: datetime) -> dict[str, A
         ),
         "created_at": now,
     }
-
-
-async def _fan_out(session: TenantSession, event: str, ids: list[str], now: datetime) -> int:
-    """One delivery for each of these events and each matching subscription: one INSERT … SELECT."""
-    subscription, recorded = WebhookSubscription, WebhookEvent
-    chosen = (
-        select(
-            literal(session.admin_id),
-            subscription.id,
-            recorded.id,
-            recorded.event,
-            case(
-                (subscription.active, literal(DeliveryState.PENDING.value)),
-                else_=literal(DeliveryState.HELD.value),
-            ),
-            literal(0),
-            literal(0),
-            case((subscription.active, literal(now, recorded.created_at.type)), else_=null()),
-            recorded.created_at,
-        )
-        .join_from(recorded, subscription, subscription.admin_id == recorded.admin_id)
-        .where(
-            subscription.admin_id == session.admin_id,
-            among(session, recorded.id, ids),
-            json_list_holds_any(session, subscription.events, matching_patterns(event)),
-        )
-        .order_by(recorded.id)
-    )
-    columns = [
-        "adminId",
-        "subscriptionId",
-        "eventId",
-        "event",
-        "status",
-        "attempt",
-        "lastAttempt",
-        "dueAt",
-    ]
-    statement = insert(WebhookDelivery).from_select([*columns, "createdAt"], chosen)
-    result: Any = await session.execute(statement, execution_options=_SCOPED_BY_HAND)
-    return int(result.rowcount)

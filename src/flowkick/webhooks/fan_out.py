@@ -1,0 +1,68 @@
+"""One delivery for each recorded event and each subscription that matches: one statement.
+
+However many events a transaction records, the subscriptions are looked through once for each name
+among them. Deliveries are numbered in the order of their events, which is the order of their ids.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Final
+
+from flowkick.storage.bulk import BulkStatement
+from flowkick.storage.dialects import is_sqlite
+from flowkick.storage.tenancy import TenantSession
+from flowkick.webhooks.catalogue import group_of
+
+_COLUMNS: Final = {
+    "id": "text",
+    "admin_id": "text",
+    "event": "text",
+    "event_group": "text",
+    "created_at": "timestamptz",
+}
+_SQL: Final = """
+INSERT INTO "WebhookDelivery" ("adminId", "subscriptionId", "eventId", event, status, attempt,
+    "lastAttempt", "dueAt", "createdAt")
+WITH recorded AS MATERIALIZED (SELECT * FROM {given}),
+matching AS MATERIALIZED (
+    SELECT kind.event, subscription.id, subscription.active
+    FROM (SELECT DISTINCT admin_id, event, event_group FROM recorded) AS kind
+    JOIN "WebhookSubscription" AS subscription ON subscription."adminId" = kind.admin_id
+    WHERE @asked_for
+)
+SELECT recorded.admin_id, matching.id, recorded.id, recorded.event,
+    CASE WHEN matching.active THEN 'pending' ELSE 'held' END, 0, 0,
+    CASE WHEN matching.active THEN recorded.created_at END, recorded.created_at
+FROM recorded JOIN matching ON matching.event = recorded.event
+ORDER BY recorded.id, matching.id
+"""
+_ASKED_FOR_SQLITE: Final = """EXISTS (
+    SELECT 1 FROM json_each(subscription.events) WHERE value IN (kind.event, kind.event_group, '*')
+)"""
+_ASKED_FOR_POSTGRESQL: Final = "subscription.events ?| ARRAY[kind.event, kind.event_group, '*']"
+_STATEMENTS: Final = {
+    True: BulkStatement(_COLUMNS, _SQL.replace("@asked_for", _ASKED_FOR_SQLITE)),
+    False: BulkStatement(_COLUMNS, _SQL.replace("@asked_for", _ASKED_FOR_POSTGRESQL)),
+}
+
+
+async def queue_deliveries(
+    session: TenantSession, events: Sequence[tuple[str, str]], now: datetime
+) -> int:
+    """Queue the deliveries of events, given as (id, name); how many those are.
+
+    They are due now where the subscription is active, and held where it is not.
+    """
+    rows = [
+        {
+            "id": event_id,
+            "admin_id": session.admin_id,
+            "event": name,
+            "event_group": group_of(name),
+            "created_at": now,
+        }
+        for event_id, name in events
+    ]
+    return await _STATEMENTS[is_sqlite(session)].run(session, rows)
