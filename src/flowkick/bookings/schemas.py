@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field, StringConstraints
+from pydantic import Field, StringConstraints
 
 from flowkick.bookings.service import Booked
 from flowkick.core.schemas import (
@@ -15,9 +15,10 @@ from flowkick.core.schemas import (
     Storable,
     Success,
     left_out,
+    shown_as,
 )
 from flowkick.history.recent import booking_values
-from flowkick.history.schemas import BookingOfUser
+from flowkick.history.schemas import BOOKING, BookingOfUser
 
 Id = Annotated[str, StringConstraints(min_length=1, max_length=100), Storable]
 Notes = Annotated[str, StringConstraints(max_length=10_000), Storable]
@@ -30,18 +31,12 @@ OpenStatus = Annotated[
 class BookingInput(ApiInput):
     """A new booking, from `startTime` on until just before `endTime`."""
 
-    model_config = ConfigDict(
-        json_schema_extra={
-            "examples": [
-                {
-                    "userId": "usr_0199f8d29c3a7d10a6f4",
-                    "toolId": "tol_0199f8d2d5e67f31c9a2",
-                    "startTime": "2025-11-08T18:00:00.000Z",
-                    "endTime": "2025-11-08T20:00:00.000Z",
-                    "notes": "A high chair, please",
-                }
-            ]
-        }
+    model_config = shown_as(
+        userId="usr_0199f8d29c3a7d10a6f4",
+        toolId="tol_0199f8d2d5e67f31c9a2",
+        startTime="2025-11-08T18:00:00.000Z",
+        endTime="2025-11-08T20:00:00.000Z",
+        notes="A high chair, please",
     )
 
     user_id: Id
@@ -55,7 +50,7 @@ class BookingInput(ApiInput):
 class BookingPatch(ApiInput):
     """Any of a booking's fields; what is left out stays as it is."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [{"status": "confirmed"}]})
+    model_config = shown_as(status="confirmed")
 
     tool_id: Id = left_out("")
     start_time: Instant = left_out(None)
@@ -64,8 +59,21 @@ class BookingPatch(ApiInput):
     notes: Notes | None = left_out(None)
 
 
+_CONTACT: dict[str, Any] = {
+    "id": "usr_0199f8d29c3a7d10a6f4",
+    "manychatId": "1234567890",
+    "igUsername": "johndoe",
+    "firstName": "John",
+    "lastName": "Doe",
+    "email": "john@example.com",
+    "phone": "+1234567890",
+}
+
+
 class ContactShown(ApiModel):
     """A user in short."""
+
+    model_config = shown_as(**_CONTACT)
 
     id: str
     manychat_id: str | None
@@ -78,6 +86,8 @@ class ContactShown(ApiModel):
 
 class BookingShown(BookingOfUser):
     """A booking with its tool and its user."""
+
+    model_config = shown_as(**BOOKING, user=_CONTACT)
 
     user: ContactShown
 

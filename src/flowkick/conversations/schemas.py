@@ -4,26 +4,26 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field, StringConstraints
-from pydantic.config import JsonDict
+from pydantic import Field, StringConstraints
 
 from flowkick.conversations.service import Said
-from flowkick.core.schemas import ApiInput, CursorPagination, Storable, Success
+from flowkick.core.schemas import ApiInput, CursorPagination, Storable, Success, shown_as
 from flowkick.history.models import Conversation
 from flowkick.history.recent import conversation_values
-from flowkick.history.schemas import ConversationOfUser, MessageShown
+from flowkick.history.schemas import CONVERSATION, MESSAGE, ConversationOfUser, MessageShown
 
 Id = Annotated[str, StringConstraints(min_length=1, max_length=100), Storable]
 Title = Annotated[str, StringConstraints(max_length=1000), Storable]
 Content = Annotated[str, StringConstraints(min_length=1, max_length=100_000), Storable]
 
-_MESSAGE: JsonDict = {"role": "user", "content": "Is there a table for two tonight?"}
+_OWNER = "usr_0199f8d29c3a7d10a6f4"
+_SAID: dict[str, Any] = {name: MESSAGE[name] for name in ("role", "content")}
 
 
 class MessageInput(ApiInput):
     """Something that was said."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [_MESSAGE]})
+    model_config = shown_as(**_SAID)
 
     role: Literal["user", "assistant", "system"]
     content: Content
@@ -36,17 +36,7 @@ class MessageInput(ApiInput):
 class ConversationInput(ApiInput):
     """A new conversation, with what was said in it already."""
 
-    model_config = ConfigDict(
-        json_schema_extra={
-            "examples": [
-                {
-                    "userId": "usr_0199f8d29c3a7d10a6f4",
-                    "title": "A table for two",
-                    "messages": [_MESSAGE],
-                }
-            ]
-        }
-    )
+    model_config = shown_as(userId=_OWNER, title="A table for two", messages=[_SAID])
 
     user_id: Id
     title: Title | None = None
@@ -56,11 +46,15 @@ class ConversationInput(ApiInput):
 class ConversationShown(ConversationOfUser):
     """A conversation, and whose it is."""
 
+    model_config = shown_as(**CONVERSATION, userId=_OWNER)
+
     user_id: str
 
 
 class ConversationWithMessages(ConversationShown):
     """A conversation with messages, in the order in which they were said."""
+
+    model_config = shown_as(**CONVERSATION, userId=_OWNER, messages=[MESSAGE])
 
     messages: list[MessageShown]
 

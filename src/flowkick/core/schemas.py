@@ -120,6 +120,11 @@ class ApiModel(BaseModel):
     model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, from_attributes=True)
 
 
+def shown_as(**example: Any) -> ConfigDict:
+    """The configuration of a shape that the OpenAPI document shows with this example."""
+    return ConfigDict(json_schema_extra={"examples": [example]})
+
+
 class ApiInput(BaseModel):
     """The base of what comes in: strict types, and unknown fields are refused."""
 

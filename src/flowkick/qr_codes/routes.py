@@ -16,6 +16,7 @@ router = APIRouter(prefix="/api/admin", tags=["qr codes"], route_class=ApiRoute)
 
 API = "api"
 Code = Annotated[str, Path(max_length=100)]
+_BINARY = {"schema": {"type": "string", "format": "binary"}}
 
 
 def _answer(owned: service.Owned) -> dict[str, Any]:
@@ -58,7 +59,7 @@ async def create_qr_code(body: schemas.QRCodeInput, session: InSession, context:
     "/qr-codes/{code}.png",
     operation_id="getQRCodeImage",
     response_class=Response,
-    responses={200: {"description": "The image.", "content": {image.MEDIA_TYPE: {}}}},
+    responses={200: {"description": "The image.", "content": {image.MEDIA_TYPE: _BINARY}}},
 )
 async def get_qr_code_image(
     code: Code,

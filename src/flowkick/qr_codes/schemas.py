@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import ConfigDict, Field, StringConstraints
+from pydantic import Field, StringConstraints
 
 from flowkick.core.schemas import (
     ApiInput,
@@ -15,10 +15,11 @@ from flowkick.core.schemas import (
     Storable,
     Success,
     left_out,
+    shown_as,
 )
 from flowkick.history.models import QRCode, Tool
 from flowkick.history.recent import qr_code_values
-from flowkick.history.schemas import QRCodeOfUser
+from flowkick.history.schemas import QR_CODE, QRCodeOfUser
 
 Id = Annotated[str, StringConstraints(min_length=1, max_length=100), Storable]
 Code = Annotated[
@@ -32,17 +33,11 @@ Kind = Annotated[str, StringConstraints(min_length=1, max_length=100), Storable]
 class QRCodeInput(ApiInput):
     """A new QR code; without `code`, one that can't be guessed is made."""
 
-    model_config = ConfigDict(
-        json_schema_extra={
-            "examples": [
-                {
-                    "code": "WELCOME-7F3K",
-                    "userId": "usr_0199f8d29c3a7d10a6f4",
-                    "metadata": {"discount": 10},
-                    "expiresAt": "2025-12-31T23:59:59.000Z",
-                }
-            ]
-        }
+    model_config = shown_as(
+        code="WELCOME-7F3K",
+        userId="usr_0199f8d29c3a7d10a6f4",
+        metadata={"discount": 10},
+        expiresAt="2025-12-31T23:59:59.000Z",
     )
 
     code: Code | None = None
@@ -61,7 +56,7 @@ class QRCodeInput(ApiInput):
 class QRCodePatch(ApiInput):
     """What of a QR code can be changed; what is left out stays as it is."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [{"active": False}]})
+    model_config = shown_as(active=False)
 
     active: bool = left_out(True)
     expires_at: Instant | None = left_out(None)
@@ -75,13 +70,15 @@ class QRCodePatch(ApiInput):
 class ScanInput(ApiInput):
     """Who scanned the code."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [{"scannedBy": "front-desk"}]})
+    model_config = shown_as(scannedBy="front-desk")
 
     scanned_by: Name
 
 
 class QRCodeShown(QRCodeOfUser):
     """A QR code with its tool, and whose it is."""
+
+    model_config = shown_as(**QR_CODE, userId="usr_0199f8d29c3a7d10a6f4")
 
     user_id: str | None
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import ConfigDict, StringConstraints
+from pydantic import StringConstraints
 
 from flowkick.core.schemas import (
     ApiInput,
@@ -15,7 +15,9 @@ from flowkick.core.schemas import (
     Success,
     Timestamp,
     left_out,
+    shown_as,
 )
+from flowkick.history.schemas import TOOL
 
 Kind = Annotated[str, StringConstraints(min_length=1, max_length=100), Storable]
 Description = Annotated[str, StringConstraints(max_length=10_000), Storable]
@@ -24,11 +26,7 @@ Description = Annotated[str, StringConstraints(max_length=10_000), Storable]
 class ToolInput(ApiInput):
     """A new tool. Of an `exclusive` one, no two open bookings overlap."""
 
-    model_config = ConfigDict(
-        json_schema_extra={
-            "examples": [{"name": "Table by the window", "type": "table", "exclusive": True}]
-        }
-    )
+    model_config = shown_as(name="Table by the window", type="table", exclusive=True)
 
     name: Name
     type: Kind = "tool"
@@ -40,7 +38,7 @@ class ToolInput(ApiInput):
 class ToolPatch(ApiInput):
     """Any of a tool's fields; what is left out stays as it is."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [{"active": False}]})
+    model_config = shown_as(active=False)
 
     name: Name = left_out("")
     type: Kind = left_out("")
@@ -51,6 +49,15 @@ class ToolPatch(ApiInput):
 
 class ToolShown(ApiModel):
     """A tool."""
+
+    model_config = shown_as(
+        **TOOL,
+        description="Seats four",
+        exclusive=True,
+        active=True,
+        createdAt="2025-11-06T10:30:00.000Z",
+        updatedAt="2025-11-06T10:30:00.000Z",
+    )
 
     id: str
     name: str

@@ -7,9 +7,9 @@ from typing import Annotated, Any
 
 import msgspec
 from fastapi import APIRouter
-from pydantic import BeforeValidator, ConfigDict, Field, WithJsonSchema
+from pydantic import BeforeValidator, Field, WithJsonSchema
 
-from flowkick.core.schemas import ApiInput, ApiModel, Success
+from flowkick.core.schemas import ApiInput, ApiModel, Success, shown_as
 from flowkick.history.recent import interaction_values
 from flowkick.history.schemas import InteractionDay
 from flowkick.http.context import InContext, InSession
@@ -42,9 +42,7 @@ Added = Annotated[int, Field(ge=0, le=1_000_000)]
 class InteractionsInput(ApiInput):
     """How many interactions to add to a day."""
 
-    model_config = ConfigDict(
-        json_schema_extra={"examples": [{"messagesCount": 3, "storiesCount": 1}]}
-    )
+    model_config = shown_as(messagesCount=3, storiesCount=1)
 
     date: Day | None = Field(None, description="In UTC; today where it is left out.")
     messages_count: Added = 0
@@ -54,6 +52,8 @@ class InteractionsInput(ApiInput):
 
 class InteractionTotals(ApiModel):
     """A user's interactions in all, of whatever day."""
+
+    model_config = shown_as(messagesCount=25, commentsCount=8, storiesCount=3, totalCount=36)
 
     messages_count: int
     comments_count: int
