@@ -1,4 +1,7 @@
-"""``make bench``: measure everything once, and print it as a table with the ratios."""
+"""``make bench``: measure, and print what was measured with the ratios.
+
+``make bench ARGS="import --users 200000"`` measures imports, ``listing`` the list of users.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +10,11 @@ import asyncio
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import uvloop
 
+from bench import importing
 from bench.delivery import Throughput, bare_loop, record_and_deliver
 from bench.listing import pages
 from bench.receiver import receiver
@@ -23,52 +28,73 @@ from tests.support.postgres import Cluster
 
 
 @contextmanager
-def databases() -> Iterator[dict[str, list[str]]]:
-    """URLs of empty databases, two of each kind; PostgreSQL with durable commits."""
+def databases(*names: str) -> Iterator[dict[str, list[str]]]:
+    """URLs of empty databases of these names, of each kind; PostgreSQL with durable commits."""
     with tempfile.TemporaryDirectory() as folder, Cluster(durable=True) as cluster:
         yield {
-            "SQLite": [f"sqlite:///{folder}/{name}.db" for name in ("delivery", "serving")],
-            "PostgreSQL": [cluster.create_database(name) for name in ("delivery", "serving")],
+            "SQLite": [f"sqlite:///{folder}/{name}.db" for name in names],
+            "PostgreSQL": [cluster.create_database(name) for name in names],
         }
 
 
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    parser.add_argument("--events", type=int, default=30_000, help="events to deliver")
-    parser.add_argument("--backlog", type=int, default=200_000, help="deliveries to drain")
     parser.add_argument(
         "what",
         nargs="?",
         default="delivery",
-        choices=["delivery", "listing"],
+        choices=["delivery", "listing", "import"],
         help="what to measure",
     )
-    parser.add_argument("--users", type=int, default=100_000, help="users to list")
+    parser.add_argument("--events", type=int, default=30_000, help="events to deliver")
+    parser.add_argument("--backlog", type=int, default=200_000, help="deliveries to drain")
+    parser.add_argument("--users", type=int, default=100_000, help="users to list or to import")
     chosen = parser.parse_args()
     if chosen.what == "listing":
         _listing(chosen.users)
+    elif chosen.what == "import":
+        _importing(chosen.users)
     else:
-        _delivery(chosen)
+        _delivery(chosen.events, chosen.backlog)
 
 
 def _listing(users: int) -> None:
     print(f"Pages of 50 of {users} users, over HTTP, beside plain SQL for the same rows")
     print("  goals without a count: p99 at most 25 over plain and 60 in all; exact first page: 100")
-    with databases() as found:
-        for name, (url, _) in found.items():
+    with databases("listing") as found:
+        for name, (url,) in found.items():
             print(f"\n{name}")
             asyncio.run(pages(url, users))
 
 
-def _delivery(chosen: argparse.Namespace) -> None:
-    with receiver() as url, databases() as found:
+def _delivery(events: int, backlog: int) -> None:
+    with receiver() as url, databases("delivery", "serving") as found:
         for name, (delivery_url, serving_url) in found.items():
-            bare = uvloop.run(bare_loop(url, chosen.events))
-            ours = uvloop.run(record_and_deliver(delivery_url, url, chosen.events))
+            bare = uvloop.run(bare_loop(url, events))
+            ours = uvloop.run(record_and_deliver(delivery_url, url, events))
             print(f"\n{name}")
             _print_throughput(bare, ours)
-            asyncio.run(_print_serving(serving_url, url, chosen.backlog))
+            asyncio.run(_print_serving(serving_url, url, backlog))
+
+
+def _importing(users: int) -> None:
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        databases("small", "whole", "plain") as found,
+    ):
+        for name, urls in found.items():
+            small, whole, plain = asyncio.run(importing.measure(urls, Path(folder), users))
+            cpu = whole.cpu_seconds / whole.users * 1e6
+            print(f"\n{name}")
+            print(f"  the same rows, plainly    {plain:9.0f} users/s")
+            print(f"  imported with events      {whole.per_second:9.0f} users/s  goal 8000")
+            print(f"  processor time            {cpu:9.0f} µs a user, of the importing process")
+            print(f"  ratio                     {whole.per_second / plain:9.2f}")
+            print(
+                f"  memory at its most        {small.peak_mib:9.0f} MiB for {small.users} users,"
+                f" {whole.peak_mib:.0f} MiB for {whole.users}   goal flat"
+            )
 
 
 def _print_throughput(bare: Throughput, ours: Throughput) -> None:
