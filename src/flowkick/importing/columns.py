@@ -32,7 +32,7 @@ class _UnknownColumn(Exception):
 
 def _text(value: str) -> Any:
     """Text as it was before an export guarded it from being run as a formula."""
-    return value[1:] if _GUARDED.match(value) else value
+    return value[1:] if value[:1] == "'" and _GUARDED.match(value) else value
 
 
 def _flag(value: str) -> Any:

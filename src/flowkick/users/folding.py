@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import unicodedata
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 SORTED_LENGTH: Final = 100
@@ -54,7 +54,11 @@ def value_key(value: str | None) -> str | None:
 
 def searched(*texts: str | None) -> str:
     """What `search` looks through: the texts on a line each, in the letters of an index."""
-    return "\n".join(" ".join(letters(fold(text))) for text in texts if text)
+    return _searched([fold(text) for text in texts if text])
+
+
+def _searched(folded: Sequence[str]) -> str:
+    return "\n".join([" ".join(letters(text)) for text in folded if text])
 
 
 def letters(folded: str) -> list[str]:
@@ -64,11 +68,13 @@ def letters(folded: str) -> list[str]:
 
 def user_keys(values: Mapping[str, Any]) -> dict[str, str]:
     """The columns of a user that follow from its others."""
-    first, last = values.get("first_name"), values.get("last_name")
+    first, last, *others = (
+        fold(values.get(name) or "") for name in ("first_name", "last_name", "ig_username", "email")
+    )
     return {
-        "first_name_key": sort_key(first),
-        "last_name_key": sort_key(last),
-        "search_text": searched(first, last, values.get("ig_username"), values.get("email")),
+        "first_name_key": first[:SORTED_LENGTH],
+        "last_name_key": last[:SORTED_LENGTH],
+        "search_text": _searched([first, last, *others]),
     }
 
 

@@ -12,7 +12,7 @@ from sqlalchemy.exc import IntegrityError
 from flowkick.core.errors import Conflict, NotFound
 from flowkick.core.ids import new_id
 from flowkick.history.models import Booking, QRCode
-from flowkick.storage.bulk import BulkStatement
+from flowkick.storage.bulk import DO_NOTHING, BulkStatement
 from flowkick.storage.dialects import among, one_by_one
 from flowkick.storage.tenancy import TenantSession
 from flowkick.users import fields
@@ -24,7 +24,7 @@ from flowkick.webhooks.outbox import Draft
 from flowkick.webhooks.payloads import DeletedUser, UserDeleted
 
 _COLUMNS: Final = tuple(attribute.key for attribute in User.__mapper__.column_attrs)
-_INSERT_USERS: Final = BulkStatement.insert(User, *_COLUMNS, on_conflict="DO NOTHING")
+_INSERT_USERS: Final = BulkStatement.insert(User, *_COLUMNS, on_conflict=DO_NOTHING)
 DEFAULTS: Final = {
     attribute.key: column.default.arg if column.default is not None else None
     for attribute in User.__mapper__.column_attrs

@@ -15,7 +15,7 @@ from sqlalchemy import delete, select
 
 from flowkick.core.clock import isoformat
 from flowkick.core.ids import new_id
-from flowkick.storage.bulk import BulkStatement
+from flowkick.storage.bulk import DO_NOTHING, BulkStatement
 from flowkick.storage.dialects import among
 from flowkick.storage.tenancy import TenantSession
 from flowkick.users import fields
@@ -77,12 +77,11 @@ class Target:
 
 _CONTACT_TAG: Final = ("id", "admin_id", "user_id", "tag_id", "source", "applied_at")
 _VALUE: Final = ("id", "admin_id", "user_id", "field_id", "value", "value_key", "updated_at")
-# What belongs to a user who was just added can't be there already.
-_FIRST_CONTACT_TAGS: Final = BulkStatement.insert(ContactTag, *_CONTACT_TAG)
-_FIRST_VALUES: Final = BulkStatement.insert(CustomFieldValue, *_VALUE)
 _INSERT_CONTACT_TAGS: Final = BulkStatement.insert(
-    ContactTag, *_CONTACT_TAG, on_conflict="DO NOTHING"
+    ContactTag, *_CONTACT_TAG, on_conflict=DO_NOTHING
 )
+# A user who was just added can't have values already.
+_FIRST_VALUES: Final = BulkStatement.insert(CustomFieldValue, *_VALUE)
 _UPSERT_VALUES: Final = BulkStatement.insert(
     CustomFieldValue,
     *_VALUE,
@@ -126,9 +125,8 @@ async def _write_belongings(
 ) -> None:
     new = [target for target in targets if target.is_new]
     known = [target for target in targets if not target.is_new]
-    await _FIRST_CONTACT_TAGS.run(session, _tag_rows(session.admin_id, new, source, now))
+    await _INSERT_CONTACT_TAGS.run(session, _tag_rows(session.admin_id, targets, source, now))
     await _FIRST_VALUES.run(session, _value_rows(session.admin_id, new, now))
-    await _INSERT_CONTACT_TAGS.run(session, _tag_rows(session.admin_id, known, source, now))
     await _UPSERT_VALUES.run(session, _value_rows(session.admin_id, known, now))
     await _remove_tags(session, known)
     if source == MANYCHAT:

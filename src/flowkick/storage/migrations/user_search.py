@@ -66,7 +66,7 @@ def create(connection: Connection) -> None:
                 raise
             raise SettingsError(
                 "This SQLite lacks the trigram index of FTS5, which search needs: use Python with"
-                " SQLite 3.34 or newer."
+                " SQLite 3.35 or newer."
             ) from error
 
 
