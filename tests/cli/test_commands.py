@@ -140,10 +140,17 @@ async def test_an_event_is_triggered_and_users_are_seeded(machine: Machine) -> N
     assert triggered.json()["deliveries"] == 0
     unknown = await machine.run("trigger", "booking.eaten", "--admin", "A")
     assert (unknown.code, "booking.created" in unknown.err) == (1, True)
-    seeded = await machine.run("seed", "--admin", "A", "--users", "30", "--json")
-    assert seeded.json()["created"] == 30
-    again = await machine.run("seed", "--admin", "A", "--users", "30", "--json")
-    assert again.json()["unchanged"] == 30
+    command = ("seed", "--admin", "A", "--users", "30", "--json")
+    seeded = (await machine.run(*command)).json()
+    assert {name: seeded[name] for name in ("created", "bookings", "qrCodes")} == {
+        "created": 30,
+        "bookings": 3,
+        "qrCodes": 3,
+    }
+    again = (await machine.run(*command)).json()
+    assert (again["unchanged"], again["bookings"], again["qrCodes"]) == (30, 0, 0)
+    silent = (await machine.run(*command, "--seed", "8", "--silent")).json()
+    assert (silent["created"], silent["bookings"]) == (30, 0)
 
 
 async def test_the_doctor_finds_what_is_wrong(machine: Machine) -> None:
