@@ -107,7 +107,9 @@ class Criterion:
     test: ColumnElement[bool]
     """Of one row at a time: no database turns it into a way to find rows."""
     candidates: Select[Any] | None = None
-    """All who may meet it, found by an index; some may not. None where no index knows."""
+    """All who may meet it, found by an index; None where no index knows."""
+    exact: bool = False
+    """Each of `candidates` meets it, and is there once."""
     member: Member | None = None
     """What of a user is among `candidates`."""
     column: InstrumentedAttribute[datetime] | None = None
@@ -166,6 +168,7 @@ def _range(
         condition=within(column),
         test=within(func.coalesce(column, column)),  # which no index knows
         candidates=select(User.id).where(User.admin_id == session.admin_id, within(column)),
+        exact=True,
         member=User.id,
         column=column,
     )
@@ -192,11 +195,14 @@ async def _custom_fields(session: TenantSession, wanted: dict[str, str]) -> list
             return [_NOBODY]
         model = CustomFieldValue
         one = model.field_id == same[0] if len(same) == 1 else model.field_id.in_(same)
-        found.append(_having(model, and_(one, model.value_key == value_key(value))))
+        having = and_(one, model.value_key == value_key(value))
+        found.append(_having(model, having, exact=len(same) == 1))
     return found
 
 
-def _having(model: type[ContactTag | CustomFieldValue], which: ColumnElement[bool]) -> Criterion:
+def _having(
+    model: type[ContactTag | CustomFieldValue], which: ColumnElement[bool], *, exact: bool = True
+) -> Criterion:
     """Users to whom a row of `model` belongs."""
     candidates = select(model.user_id).where(which)
     one = select(model.user_id).where(model.user_id == User.id, which).correlate(User).limit(1)
@@ -204,6 +210,7 @@ def _having(model: type[ContactTag | CustomFieldValue], which: ColumnElement[boo
         condition=User.id.in_(candidates),
         test=one.scalar_subquery().is_not(None),
         candidates=candidates,
+        exact=exact,
         member=User.id,
     )
 

@@ -232,6 +232,9 @@ async def count_users(session: TenantSession, criteria: Sequence[Criterion]) -> 
     """How many users meet all `criteria`."""
     if not criteria:
         return int(await session.scalar(select(func.sum(UserCount.users))) or 0)
+    if len(criteria) == 1 and criteria[0].exact:
+        counted = select(func.count()).select_from(_candidates(criteria[0]).subquery())
+        return await session.scalar(counted, execution_options=_BY_HAND) or 0
     mine = User.admin_id == session.admin_id
     conditions = [item.condition for item in criteria]
     if (few := await _few(session, criteria)) is not None:
