@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import sqlite3
 from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import delete, select
 
 from flowkick.core.clock import system_clock
 from flowkick.core.encryption import KeyRing
@@ -16,6 +17,9 @@ from flowkick.delivery.requests import headers_context, secret_context
 from flowkick.http.idempotency import answer_context
 from flowkick.http.models import IdempotencyKey
 from flowkick.storage.database import Database
+from flowkick.users.batch import upsert_batch
+from flowkick.users.models import User
+from flowkick.users.search import REBUILD
 from tests.conftest import MASTER_KEY, new_admin
 from tests.support import factories
 from tests.support.commands import Machine
@@ -129,3 +133,26 @@ async def test_a_database_that_is_none_is_one_line(bare: Machine) -> None:
         ended = await bare.run(*command)
         assert (ended.code, ended.err.count("\n")) == (1, 1), ended.err
         assert "Traceback" not in ended.err
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+async def test_an_index_of_search_that_lost_the_users_is_told_of(
+    machine: Machine, database: Database, settings: Settings
+) -> None:
+    admin_id, _ = await new_admin(database)
+    people = [{"manychatId": str(n), "firstName": f"Person{n}"} for n in range(5)]
+    async with database.transaction(admin_id) as session:
+        await upsert_batch(session, people, source="api", now=system_clock())
+        await session.execute(delete(User).where(User.manychat_id == "2"))
+    with sqlite3.connect(str(settings.sqlite_path), isolation_level=None) as connection:
+        connection.execute("VACUUM")  # which leaves the numbers of rows alone
+        code, found = await findings(machine)
+        assert (code, found["search"]["ok"]) == (0, True)
+        connection.execute("""INSERT INTO "UserSearch"("UserSearch") VALUES ('delete-all')""")
+        code, found = await findings(machine)
+        assert (code, found["search"]["ok"]) == (1, False)
+        connection.execute(REBUILD)
+    connection.close()
+    code, found = await findings(machine)
+    assert REBUILD in (Path(__file__).parents[2] / "docs" / "operating.md").read_text()
+    assert (code, found["search"]["ok"]) == (0, True)

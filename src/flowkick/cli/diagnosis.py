@@ -23,6 +23,7 @@ from flowkick.core.errors import SettingsError
 from flowkick.core.settings import Settings, load_settings
 from flowkick.storage.database import Database
 from flowkick.storage.migrate import require_newest
+from flowkick.users import search
 
 _MOST_SKEW_SECONDS: Final = 5
 _SAFE_SQLITE: Final = ((3, 51, 3), (3, 50, 7), (3, 44, 6))
@@ -138,6 +139,7 @@ async def _examine_database(database: Database, keys: KeyRing | None) -> AsyncIt
         yield Finding("migrations", False, error.sentence)
         return
     yield Finding("migrations", True, "the newest")
+    yield await _search(database)
     yield await _secrets(database, keys)
 
 
@@ -151,6 +153,14 @@ async def _clock(database: Database) -> Finding:
     if skew <= _MOST_SKEW_SECONDS:
         return Finding("clock", True, "agrees with the database's")
     return Finding("clock", False, f"{skew:.0f} s from the database's: set both by NTP")
+
+
+async def _search(database: Database) -> Finding:
+    async with database.system_reading() as session:
+        if await search.is_in_step(session):
+            return Finding("search", True, "its index knows the users")
+    advice = f"run `{search.REBUILD};` with sqlite3, as after each restore from SQL text"
+    return Finding("search", False, f"its index does not know the users: {advice}")
 
 
 async def _secrets(database: Database, keys: KeyRing | None) -> Finding:

@@ -67,3 +67,28 @@ def matches(session: TenantSession, words: Sequence[str]) -> Select[Any] | None:
         *(User.search_text.like(f"%{word}%") for word in indexed),
         holds_words(session, [word for word in words if word not in indexed]),
     )
+
+
+_EXAMINED: Final = 20
+REBUILD: Final = """INSERT INTO "UserSearch"("UserSearch") VALUES ('rebuild')"""
+
+
+async def is_in_step(session: TenantSession) -> bool:
+    """Whether the index knows a few users, the first and the last of the table.
+
+    On SQLite it knows them by the numbers of their rows, which a restore from SQL text may change.
+    PostgreSQL keeps its index in step by itself.
+    """
+    if not is_sqlite(session):
+        return True
+    number = member(session)
+    for end in (number.asc(), number.desc()):
+        users = select(number, User.search_text).order_by(end).limit(_EXAMINED)
+        for row, kept in (await session.execute(users)).all():
+            indexed = matches(session, kept.split())
+            if indexed is None:
+                continue
+            known = indexed.where(literal_column("rowid") == row).limit(1)
+            if await session.scalar(known, execution_options={"scoped_by_hand": True}) is None:
+                return False
+    return True
