@@ -61,7 +61,9 @@ class UsersQuery(UserFilters):
         "createdAt",
         description="Names sort without case and accents; users without the name come before all.",
     )
-    sort_order: SortOrder = "desc"
+    sort_order: SortOrder = Field(
+        "desc", description="Users who are equal by the sort are sorted by their ids, likewise."
+    )
     fields: Annotated[list[str], AfterValidator(_known), BeforeValidator(_names)] | None = Field(
         None,
         description="Show only these, separated by commas.",
@@ -160,6 +162,8 @@ def _parameter(name: str, schema: dict[str, Any]) -> dict[str, Any]:
         given.pop("default", None)
     if examples:
         described["example"] = examples[0]
+    if given.get("type") == "string":
+        given.pop("items", None)  # a list, written as one text
     if given.get("type") == "object":
         given.pop("propertyNames", None)
         described.update(style="deepObject", explode=True)
