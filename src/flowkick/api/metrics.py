@@ -11,6 +11,7 @@ from sqlalchemy import func, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from flowkick.core import metrics
+from flowkick.delivery import sql
 from flowkick.delivery.models import WebhookDelivery
 from flowkick.delivery.states import UNFINISHED
 from flowkick.http.context import Context, InContext
@@ -43,9 +44,7 @@ async def _look(context: Context) -> None:
         )
         counts = {row[0]: row[1] for row in rows}
         # A lease puts this moment off to its own end: what a dead process leased is due again.
-        oldest = await session.scalar(
-            select(func.min(delivery.due_at)).where(delivery.due_at.is_not(None))
-        )
+        oldest = min((await sql.lanes(session)).values(), default=None)
     for status in UNFINISHED:
         metrics.QUEUE_DEPTH.labels(status.value).set(counts.get(status.value, 0))
     waited = (context.clock() - oldest).total_seconds() if oldest else 0.0

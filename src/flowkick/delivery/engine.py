@@ -1,6 +1,6 @@
 """The delivery engine: claim, send, record, joined by in-process queues.
 
-    database ──claim──▶ inbox ──send──▶ outcomes ──record──▶ database
+    database ──claim──▶ lanes ──send──▶ outcomes ──record──▶ database
 
 Three kinds of tasks, each with one duty: one claimer, `concurrency` senders, one recorder. The
 database is the truth: what is lost on the way is a lease that ends.
@@ -10,11 +10,14 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
+from http import HTTPStatus
+from itertools import groupby
 from typing import Any, Final, TypeVar
 
 from sqlalchemy.exc import SQLAlchemyError
@@ -24,8 +27,9 @@ from flowkick.core.clock import Clock
 from flowkick.core.errors import SettingsError
 from flowkick.core.ids import new_id
 from flowkick.core.logs import get_logger
-from flowkick.delivery import queue
-from flowkick.delivery.client import Sender
+from flowkick.delivery import queue, sql
+from flowkick.delivery.client import Outcome, OutcomeKind, Sender
+from flowkick.delivery.lanes import Lanes
 from flowkick.delivery.queue import Claimed, Result
 from flowkick.delivery.recording import is_refusal, record_apart, without_answer
 from flowkick.delivery.requests import RequestBuilder
@@ -40,6 +44,8 @@ POLL_SECONDS: Final = 1.0
 RELEASE_SECONDS: Final = 5.0
 GRACE_SECONDS: Final = 15.0
 _RECORD_BATCH: Final = 500
+_MOST_HELD: Final = 10
+"""Deliveries claimed and not recorded, for each request that may be in flight."""
 _LINGER_SECONDS: Final = 0.04
 """How long the recorder gathers while the engine is busy: more rows a commit."""
 _SHORTEST_SLEEP: Final = 0.02
@@ -79,10 +85,9 @@ class Engine:
         self._jitter = jitter
         self._concurrency = concurrency
         self._lease = lease_seconds
-        self._inbox: asyncio.Queue[_Held] = asyncio.Queue()
+        self._lanes: Lanes[_Held] = Lanes(concurrency, self.wake)
         self._outcomes: asyncio.Queue[Result] = asyncio.Queue()
         self._held: dict[int, _Held] = {}
-        self._in_flight = 0
         self._wake = asyncio.Event()
         self._stopping = asyncio.Event()
         self._unsettled: set[int] = set()
@@ -137,37 +142,49 @@ class Engine:
     # Claim
 
     async def _claim(self) -> None:
-        room = 4 * self._concurrency
         while not self._stopping.is_set():
             self._wake.clear()
-            waiting = self._inbox.qsize()
-            if waiting > room // 2:
-                await self._wake.wait()
-                continue
-            limit = room - waiting
             try:
-                claimed = await self._until_it_works(partial(self._claim_batch, limit))
-                if claimed < limit:
+                if not await self._until_it_works(self._claim_batch):
                     await self._sleep_until_due()
             except _DATABASE_ERRORS:
                 return  # told to stop while the database was away
 
-    async def _claim_batch(self, limit: int) -> int:
+    async def _claim_batch(self) -> bool:
+        """Claim what the lanes have room for; returns whether more may be due."""
+        if surplus := self._lanes.take_surplus():
+            await self._give_back(surplus)
+        if len(self._held) >= _MOST_HELD * self._concurrency:
+            return False  # what was sent is recorded first
+        now = self._clock()
         until = asyncio.get_running_loop().time() + self._lease
         async with self.database.system_transaction() as session:
+            due = [id_ for id_, at in (await sql.lanes(session)).items() if at <= now]
+            rooms = self._lanes.rooms(due)
+            if not rooms:
+                return False
             claimed = await queue.claim(
                 session,
+                rooms,
                 lease_id=self.lease_id,
-                limit=limit,
-                now=self._clock(),
+                now=now,
                 lease=timedelta(seconds=self._lease),
             )
-        for delivery in claimed:
-            held = _Held(delivery, until)
-            self._held[delivery.id] = held
-            self._inbox.put_nowait(held)
+        counts = Counter(delivery.endpoint.subscription_id for delivery in claimed)
+        self._lanes.claimed(rooms, counts)
+        held = [_Held(delivery, until) for delivery in claimed]
+        self._held.update((one.claimed.id, one) for one in held)
+        for id_, group in groupby(sorted(held, key=_lane_of), key=_lane_of):
+            self._lanes.put(id_, group)
         metrics.CLAIMED.set(len(self._held))
-        return len(claimed)
+        return any(self._lanes.has_room(id_) and counts[id_] >= rooms[id_] for id_ in rooms)
+
+    async def _give_back(self, surplus: list[_Held]) -> None:
+        ids = [held.claimed.id for held in surplus]
+        async with self.database.system_transaction() as session:
+            await queue.lease_back(session, ids, lease_id=self.lease_id, now=self._clock())
+        for id_ in ids:
+            self._held.pop(id_, None)
 
     async def _sleep_until_due(self) -> None:
         if self._wake.is_set():
@@ -180,32 +197,33 @@ class Engine:
             await asyncio.wait_for(self._wake.wait(), wait)
 
     async def _next_due(self) -> datetime | None:
+        """When the next delivery is due that a lane has room for."""
         async with self.database.system_reading() as session:
-            return await queue.next_due(session)
+            due = await sql.lanes(session)
+        return min((at for id_, at in due.items() if self._lanes.has_room(id_)), default=None)
 
     # Send
 
     async def _send(self) -> None:
         loop = asyncio.get_running_loop()
         while True:
-            held = await self._inbox.get()
-            if self._inbox.qsize() == 2 * self._concurrency:
-                self.wake()
-            if self._stopping.is_set():
-                continue  # leased back in the end
-            if loop.time() >= held.until:
-                self._held.pop(held.claimed.id, None)
-                continue
-            self._in_flight += 1
+            ticket = await self._lanes.get()
+            held, failed = ticket.item, False
             try:
-                await self._attempt(held.claimed)
+                if self._stopping.is_set():
+                    continue  # leased back in the end
+                if loop.time() >= held.until:
+                    self._held.pop(held.claimed.id, None)
+                    continue
+                failed = await self._attempt(held.claimed)
             finally:
-                self._in_flight -= 1
+                self._lanes.done(ticket, failed=failed)
 
-    async def _attempt(self, claimed: Claimed) -> None:
+    async def _attempt(self, claimed: Claimed) -> bool:
+        """Send it; returns whether its endpoint could not or would not take more."""
         if claimed.id in self._unsettled:  # its lease ends, and it is claimed, again and again
             self._held.pop(claimed.id, None)
-            return
+            return False
         try:
             request = self._builder.build(
                 claimed.endpoint, claimed.message, attempt=claimed.attempt, at=self._clock()
@@ -214,16 +232,17 @@ class Engine:
             # Not the receiver's fault: nothing is sent or counted, and the lease ends by itself.
             _log.error("secret_unreadable", delivery_id=claimed.id, reason=error.sentence)
             self._held.pop(claimed.id, None)
-            return
+            return False
         outcome = await self._sender.send(request)
         self._outcomes.put_nowait(Result(claimed, outcome))
+        return _is_overloaded(outcome)
 
     # Record
 
     async def _record(self) -> None:
         while True:
             results = [await self._outcomes.get()]
-            if self._inbox.qsize() > 0:
+            if self._lanes.waiting > 0:
                 await asyncio.sleep(_LINGER_SECONDS)
             while len(results) < _RECORD_BATCH and not self._outcomes.empty():
                 results.append(self._outcomes.get_nowait())
@@ -231,6 +250,7 @@ class Engine:
             for result in results:
                 self._held.pop(result.claimed.id, None)
                 self._outcomes.task_done()
+            metrics.CLAIMED.set(len(self._held))
 
     async def _record_surely(self, results: Sequence[Result]) -> None:
         await self._until_it_works(partial(self._record_batch, results), give_up=False)
@@ -269,8 +289,7 @@ class Engine:
                 jitter=self._jitter,
             )
         tell(results, recorded)
-        metrics.IN_FLIGHT.set(self._in_flight)
-        metrics.CLAIMED.set(len(self._held))
+        metrics.IN_FLIGHT.set(self._lanes.in_flight)
 
     # Keep
 
@@ -314,7 +333,7 @@ class Engine:
         """Wait until what is in flight has ended, for a while."""
         with suppress(TimeoutError):
             async with asyncio.timeout(GRACE_SECONDS):
-                while self._in_flight:  # noqa: ASYNC110  # rare, short, at the end
+                while self._lanes.in_flight:  # noqa: ASYNC110  # rare, short, at the end
                     await asyncio.sleep(_SHORTEST_SLEEP)
 
     async def _lease_back(self, ids: list[int]) -> None:
@@ -346,6 +365,16 @@ class Engine:
                 )
             await asyncio.sleep(pause)
             pause = min(pause * 2, _LONGEST_BACKOFF)
+
+
+def _lane_of(held: _Held) -> str:
+    return held.claimed.endpoint.subscription_id
+
+
+def _is_overloaded(outcome: Outcome) -> bool:
+    if outcome.kind is not OutcomeKind.RESPONSE:
+        return True
+    return outcome.status_code == HTTPStatus.TOO_MANY_REQUESTS or (outcome.status_code or 0) >= 500
 
 
 async def _cancel(*tasks: asyncio.Task[None]) -> None:

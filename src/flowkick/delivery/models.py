@@ -77,6 +77,7 @@ class WebhookDelivery(AdminLog, Base):
     __table_args__ = (
         Index(
             "ix_WebhookDelivery_dueAt",
+            "subscriptionId",
             "dueAt",
             "id",
             sqlite_where=text('"dueAt" IS NOT NULL'),

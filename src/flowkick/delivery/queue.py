@@ -7,13 +7,13 @@ changes nothing. An attempt counts when it is recorded, so a killed process burn
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from operator import itemgetter
 from typing import Any, Final
 
-from sqlalchemy import func, select, update
+from sqlalchemy import select, update
 
 from flowkick.delivery import sql
 from flowkick.delivery.attempts import AUTOMATIC, attempt_values
@@ -75,16 +75,19 @@ class Recorded:
 
 
 async def claim(
-    session: TenantSession, *, lease_id: str, limit: int, now: datetime, lease: timedelta
+    session: TenantSession,
+    rooms: Mapping[str, int],
+    *,
+    lease_id: str,
+    now: datetime,
+    lease: timedelta,
 ) -> list[Claimed]:
-    """Lease up to `limit` due deliveries, those due longest first.
+    """Lease due deliveries, up to `rooms` for each subscription, those due longest first.
 
     What can't be sent is settled at once: held where its subscription is inactive, failed where the
     subscription or the event is gone.
     """
-    rows = await sql.lease_due(
-        session, {"now": now, "until": now + lease, "lease_id": lease_id, "limit": limit}
-    )
+    rows = await sql.lease_due(session, rooms, lease_id=lease_id, now=now, until=now + lease)
     if not rows:
         return []
     targets = await _targets(session, {row[2] for row in rows})
@@ -329,11 +332,4 @@ async def end_all_leases(session: TenantSession, now: datetime) -> None:
         .where(WebhookDelivery.due_at.is_not(None), WebhookDelivery.lease_id.is_not(None))
         .values(due_at=now, lease_id=None),
         execution_options={"synchronize_session": False},
-    )
-
-
-async def next_due(session: TenantSession) -> datetime | None:
-    """When the next delivery is due; None where none waits."""
-    return await session.scalar(
-        select(func.min(WebhookDelivery.due_at)).where(WebhookDelivery.due_at.is_not(None))
     )

@@ -3,39 +3,65 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
+from functools import cache
+from itertools import chain
 from typing import Any, Final
 
-from sqlalchemy import bindparam, text
+from sqlalchemy import Text, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from flowkick.core.clock import isoformat
 from flowkick.delivery.models import WebhookAttempt
 from flowkick.storage.base import UtcDateTime
 from flowkick.storage.bulk import BulkStatement
 from flowkick.storage.dialects import is_sqlite
 
+# Steps from one subscription to the next through the index, however long their queues are.
+_LANES: Final = text("""
+WITH RECURSIVE lane(id) AS (
+    SELECT min("subscriptionId") FROM "WebhookDelivery" WHERE "dueAt" IS NOT NULL
+    UNION ALL
+    SELECT (
+        SELECT min("subscriptionId") FROM "WebhookDelivery"
+        WHERE "dueAt" IS NOT NULL AND "subscriptionId" > lane.id
+    )
+    FROM lane WHERE lane.id IS NOT NULL
+)
+SELECT lane.id AS id, (
+    SELECT min("dueAt") FROM "WebhookDelivery"
+    WHERE "dueAt" IS NOT NULL AND "subscriptionId" = lane.id
+) AS due_at
+FROM lane WHERE lane.id IS NOT NULL
+""").columns(id=Text(), due_at=UtcDateTime())
+
 # The rows are chosen in a CTE, since LIMIT in an IN sub-query may lock more than it returns.
 _CLAIM_POSTGRESQL: Final = """
 WITH due AS MATERIALIZED (
-    SELECT id FROM "WebhookDelivery" WHERE "dueAt" <= :now
-    ORDER BY "dueAt", id LIMIT :limit FOR UPDATE SKIP LOCKED
+    SELECT chosen.id FROM unnest($1::text[], $2::bigint[]) AS lane(id, room)
+    CROSS JOIN LATERAL (
+        SELECT id FROM "WebhookDelivery"
+        WHERE "subscriptionId" = lane.id AND "dueAt" <= $3::timestamptz
+        ORDER BY "dueAt", id LIMIT lane.room FOR UPDATE SKIP LOCKED
+    ) AS chosen
 )
-UPDATE "WebhookDelivery" AS delivery SET "leaseId" = :lease_id, "dueAt" = :until
+UPDATE "WebhookDelivery" AS delivery SET "leaseId" = $4::text, "dueAt" = $5::timestamptz
 FROM due WHERE delivery.id = due.id
 RETURNING delivery.id, delivery."adminId", delivery."subscriptionId", delivery."eventId",
           delivery.attempt, delivery."lastAttempt"
 """
 _CLAIM_SQLITE: Final = """
-UPDATE "WebhookDelivery" SET "leaseId" = :lease_id, "dueAt" = :until
-WHERE id IN (
-    SELECT id FROM "WebhookDelivery" WHERE "dueAt" <= :now ORDER BY "dueAt", id LIMIT :limit
-)
+UPDATE "WebhookDelivery" SET "leaseId" = ?2, "dueAt" = ?3
+WHERE id IN ({chosen})
 RETURNING id, "adminId", "subscriptionId", "eventId", attempt, "lastAttempt"
 """
-_MOMENTS: Final = (bindparam("now", type_=UtcDateTime()), bindparam("until", type_=UtcDateTime()))
-_CLAIM: Final = {
-    True: text(_CLAIM_SQLITE).bindparams(*_MOMENTS),
-    False: text(_CLAIM_POSTGRESQL).bindparams(*_MOMENTS),
-}
+_CHOSEN_SQLITE: Final = """
+SELECT id FROM (
+    SELECT id FROM "WebhookDelivery" WHERE "subscriptionId" = ?{lane} AND "dueAt" <= ?1
+    ORDER BY "dueAt", id LIMIT ?{room}
+)"""
+_LANES_A_CLAIM: Final = 100
+"""SQLite has no LATERAL: each lane is a SELECT of its own, and there are at most 500 to a union."""
 
 SETTLE: Final = BulkStatement(
     columns={
@@ -73,6 +99,37 @@ LOG_ATTEMPTS: Final = BulkStatement.insert(
 )
 
 
-async def lease_due(session: AsyncSession, parameters: Mapping[str, Any]) -> Sequence[Any]:
-    """Lease what is due; rows of (id, adminId, subscriptionId, eventId, attempt, lastAttempt)."""
-    return (await session.execute(_CLAIM[is_sqlite(session)], parameters)).all()
+async def lanes(session: AsyncSession) -> dict[str, datetime]:
+    """Every subscription with deliveries to be looked at, and when the first of them is due."""
+    return {row.id: row.due_at for row in await session.execute(_LANES)}
+
+
+async def lease_due(
+    session: AsyncSession,
+    rooms: Mapping[str, int],
+    *,
+    lease_id: str,
+    now: datetime,
+    until: datetime,
+) -> Sequence[Any]:
+    """Lease what is due, for each subscription as much as it has room for.
+
+    Rows of (id, adminId, subscriptionId, eventId, attempt, lastAttempt), in no order.
+    """
+    connection = await session.connection()
+    if not is_sqlite(session):
+        parameters = (list(rooms), list(rooms.values()), now, lease_id, until)
+        return (await connection.exec_driver_sql(_CLAIM_POSTGRESQL, parameters)).all()
+    chosen = list(rooms.items())[:_LANES_A_CLAIM]
+    values = (isoformat(now), lease_id, isoformat(until), *chain.from_iterable(chosen))
+    return (await connection.exec_driver_sql(_claim_sqlite(len(chosen)), values)).all()
+
+
+@cache
+def _claim_sqlite(count: int) -> str:
+    return _CLAIM_SQLITE.format(
+        chosen="UNION ALL".join(
+            _CHOSEN_SQLITE.format(lane=number, room=number + 1)
+            for number in range(4, 4 + 2 * count, 2)
+        )
+    )

@@ -76,7 +76,7 @@ def upgrade() -> None:
     with op.batch_alter_table("WebhookDelivery") as table:
         table.create_index(
             "ix_WebhookDelivery_dueAt",
-            ["dueAt", "id"],
+            ["subscriptionId", "dueAt", "id"],
             unique=False,
             sqlite_where=sa.text('"dueAt" IS NOT NULL'),
             postgresql_where=sa.text('"dueAt" IS NOT NULL'),
