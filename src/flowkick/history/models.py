@@ -36,8 +36,8 @@ class Booking(AdminScoped, Base):
     __tablename__ = "Booking"
     __table_args__ = (
         Index(None, "adminId", "startTime", "id"),
-        Index(None, "userId", "startTime", "id"),
-        Index(None, "toolId", "startTime", "id"),
+        Index(None, "userId", "adminId", "startTime", "id"),
+        Index(None, "toolId", "adminId", "startTime", "id"),
     )
 
     id: Mapped[str] = mapped_column("id", primary_key=True)
@@ -58,8 +58,8 @@ class QRCode(AdminScoped, Base):
     __table_args__ = (
         UniqueConstraint("adminId", "code"),
         Index(None, "adminId", "createdAt", "id"),
-        Index(None, "userId", "createdAt", "id"),
-        Index(None, "toolId", "createdAt", "id"),
+        Index(None, "userId", "adminId", "createdAt", "id"),
+        Index(None, "toolId", "adminId", "createdAt", "id"),
     )
 
     id: Mapped[str] = mapped_column("id", primary_key=True)
@@ -100,7 +100,7 @@ class Conversation(AdminScoped, Base):
     __tablename__ = "Conversation"
     __table_args__ = (
         Index(None, "adminId", "createdAt", "id"),
-        Index(None, "userId", "createdAt", "id"),
+        Index(None, "userId", "adminId", "createdAt", "id"),
     )
 
     id: Mapped[str] = mapped_column("id", primary_key=True)

@@ -6,8 +6,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from sqlalchemy import Subquery, func, select
-from sqlalchemy.orm import InstrumentedAttribute
+from sqlalchemy import select
 
 from flowkick.history.models import (
     AIMessage,
@@ -17,7 +16,7 @@ from flowkick.history.models import (
     QRCode,
     Tool,
 )
-from flowkick.storage.dialects import among
+from flowkick.storage.dialects import among, newest_of_each
 from flowkick.storage.tenancy import TenantSession
 
 Values = dict[str, Any]
@@ -34,14 +33,11 @@ async def load_recent_bookings(
     session: TenantSession, user_ids: Sequence[str], limit: int = BOOKINGS
 ) -> ByUser:
     """The last bookings of each of these users, the latest first: values of `BookingOfUser`."""
-    newest = _newest(session, Booking.id, Booking.user_id, Booking.start_time, user_ids)
-    rows = await session.execute(
-        select(Booking, Tool)
-        .join(newest, newest.c.id == Booking.id)
-        .join(Tool, Booking.tool_id == Tool.id)
-        .where(newest.c.place <= limit)
-        .order_by(newest.c.place)
+    order = (Booking.start_time, Booking.id)
+    newest, statement = newest_of_each(
+        session, Booking, Booking.user_id, order, user_ids, limit=limit
     )
+    rows = await session.execute(statement.add_columns(Tool).join(Tool, newest.tool_id == Tool.id))
     found: ByUser = defaultdict(list)
     for booking, tool in rows:
         found[booking.user_id].append(booking_values(booking, tool))
@@ -52,13 +48,12 @@ async def load_recent_qr_codes(
     session: TenantSession, user_ids: Sequence[str], limit: int = QR_CODES
 ) -> ByUser:
     """The last QR codes of each of these users, the newest first: values of `QRCodeOfUser`."""
-    newest = _newest(session, QRCode.id, QRCode.user_id, QRCode.created_at, user_ids)
+    order = (QRCode.created_at, QRCode.id)
+    newest, statement = newest_of_each(
+        session, QRCode, QRCode.user_id, order, user_ids, limit=limit
+    )
     rows = await session.execute(
-        select(QRCode, Tool)
-        .join(newest, newest.c.id == QRCode.id)
-        .outerjoin(Tool, QRCode.tool_id == Tool.id)
-        .where(newest.c.place <= limit)
-        .order_by(newest.c.place)
+        statement.add_columns(Tool).outerjoin(Tool, newest.tool_id == Tool.id)
     )
     found: ByUser = defaultdict(list)
     for qr_code, tool in rows:
@@ -71,15 +66,11 @@ async def load_recent_interactions(
 ) -> ByUser:
     """The last days on which these users interacted, the latest first: `InteractionDay`."""
     model = InteractionHistory
-    newest = _newest(session, model.id, model.user_id, model.day, user_ids)
-    rows = await session.scalars(
-        select(model)
-        .join(newest, newest.c.id == model.id)
-        .where(newest.c.place <= limit)
-        .order_by(newest.c.place)
+    _, statement = newest_of_each(
+        session, model, model.user_id, (model.day,), user_ids, limit=limit
     )
     found: ByUser = defaultdict(list)
-    for row in rows:
+    for row in await session.scalars(statement):
         found[row.user_id].append(interaction_values(row))
     return found
 
@@ -93,14 +84,9 @@ async def load_recent_conversations(
     order in which they were said.
     """
     model = Conversation
-    newest = _newest(session, model.id, model.user_id, model.created_at, user_ids)
-    rows = await session.scalars(
-        select(model)
-        .join(newest, newest.c.id == model.id)
-        .where(newest.c.place <= limit)
-        .order_by(newest.c.place)
-    )
-    conversations = rows.all()
+    order = (model.created_at, model.id)
+    _, statement = newest_of_each(session, model, model.user_id, order, user_ids, limit=limit)
+    conversations = (await session.scalars(statement)).all()
     messages = await _messages(session, [row.id for row in conversations])
     found: ByUser = defaultdict(list)
     for row in conversations:
@@ -119,19 +105,6 @@ async def _messages(session: TenantSession, conversation_ids: Sequence[str]) -> 
         for row in rows:
             found[row.conversation_id].append(message_values(row))
     return found
-
-
-def _newest(  # three columns of one table, in their order
-    session: TenantSession,
-    id_: InstrumentedAttribute[str],
-    user_id: InstrumentedAttribute[Any],
-    moment: InstrumentedAttribute[Any],
-    user_ids: Sequence[str],
-) -> Subquery:
-    """The ids of rows of these users, each with its place among its user's, the latest first."""
-    order = (moment.desc(), id_.desc())
-    place = func.row_number().over(partition_by=user_id, order_by=order).label("place")
-    return select(id_.label("id"), place).where(among(session, user_id, user_ids)).subquery()
 
 
 def tool_values(tool: Tool) -> Values:

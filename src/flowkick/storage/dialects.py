@@ -24,7 +24,7 @@ from sqlalchemy.dialects.postgresql import insert as postgres_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession
-from sqlalchemy.orm import aliased
+from sqlalchemy.orm import InstrumentedAttribute, aliased
 from sqlalchemy.types import Text
 
 _M = TypeVar("_M")
@@ -75,6 +75,38 @@ def one_by_one(
     one = one.with_for_update() if lock else one.offset(0)
     found = aliased(model, one.lateral())
     return select(found).select_from(given).join(found, true())
+
+
+def newest_of_each(
+    session: AsyncSession,
+    model: type[_M],
+    owner: InstrumentedAttribute[Any],
+    order: Sequence[InstrumentedAttribute[Any]],
+    owners: Sequence[str],
+    *,
+    limit: int,
+) -> tuple[type[_M], Select[_M]]:
+    """The first `limit` rows of each of `owners`, by `order` from its end.
+
+    Gives an alias of `model`, and the statement that selects it, which can be joined to more.
+
+    PostgreSQL reads no more rows than it gives, and finds them by the owner's index, whatever its
+    statistics say. SQLite has no LATERAL, and numbers all rows of these owners.
+    """
+    by = [column.desc() for column in order]
+    id_: Any = model.id  # type: ignore[attr-defined]  # every model that is listed has one
+    if is_sqlite(session):
+        place = func.row_number().over(partition_by=owner, order_by=by).label("place")
+        theirs = select(id_.label("id"), place).where(among(session, owner, owners)).subquery()
+        found = model
+        statement = select(found).join(theirs, theirs.c.id == id_).where(theirs.c.place <= limit)
+    else:
+        array = func.unnest(cast(list(owners), ARRAY(Text)))
+        given = array.table_valued(sql_column("value", Text)).render_derived("given")
+        first = select(model).where(owner == given.c.value).order_by(*by).limit(limit)
+        found = aliased(model, first.lateral())
+        statement = select(found).select_from(given).join(found, true())
+    return found, statement.order_by(*(getattr(found, column.key).desc() for column in order))
 
 
 def as_shown(session: AsyncSession, moment: Any) -> Any:

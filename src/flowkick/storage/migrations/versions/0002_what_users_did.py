@@ -63,10 +63,14 @@ def upgrade() -> None:
             op.f("ix_Booking_adminId_startTime_id"), ["adminId", "startTime", "id"], unique=False
         )
         table.create_index(
-            op.f("ix_Booking_toolId_startTime_id"), ["toolId", "startTime", "id"], unique=False
+            op.f("ix_Booking_toolId_adminId_startTime_id"),
+            ["toolId", "adminId", "startTime", "id"],
+            unique=False,
         )
         table.create_index(
-            op.f("ix_Booking_userId_startTime_id"), ["userId", "startTime", "id"], unique=False
+            op.f("ix_Booking_userId_adminId_startTime_id"),
+            ["userId", "adminId", "startTime", "id"],
+            unique=False,
         )
 
     op.create_table(
@@ -94,7 +98,9 @@ def upgrade() -> None:
             unique=False,
         )
         table.create_index(
-            op.f("ix_Conversation_userId_createdAt_id"), ["userId", "createdAt", "id"], unique=False
+            op.f("ix_Conversation_userId_adminId_createdAt_id"),
+            ["userId", "adminId", "createdAt", "id"],
+            unique=False,
         )
 
     op.create_table(
@@ -152,10 +158,14 @@ def upgrade() -> None:
             op.f("ix_QRCode_adminId_createdAt_id"), ["adminId", "createdAt", "id"], unique=False
         )
         table.create_index(
-            op.f("ix_QRCode_toolId_createdAt_id"), ["toolId", "createdAt", "id"], unique=False
+            op.f("ix_QRCode_toolId_adminId_createdAt_id"),
+            ["toolId", "adminId", "createdAt", "id"],
+            unique=False,
         )
         table.create_index(
-            op.f("ix_QRCode_userId_createdAt_id"), ["userId", "createdAt", "id"], unique=False
+            op.f("ix_QRCode_userId_adminId_createdAt_id"),
+            ["userId", "adminId", "createdAt", "id"],
+            unique=False,
         )
 
     op.create_table(
