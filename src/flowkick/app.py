@@ -11,6 +11,7 @@ from fastapi import APIRouter, FastAPI
 from flowkick.api.application import create_application
 from flowkick.bookings import routes as bookings
 from flowkick.connectors import routes as connectors
+from flowkick.connectors.manychat_api import ManyChatApi
 from flowkick.conversations import routes as conversations
 from flowkick.core.clock import Clock, system_clock
 from flowkick.core.settings import Settings
@@ -49,6 +50,7 @@ class Process:
         self.clock = clock
         self.database = Database(settings)
         self.guard = TargetGuard(settings.allowed_targets)
+        self.manychat = ManyChatApi(settings.manychat_url)
         self.sender = Sender(self.guard, connections=settings.concurrency)
         self.builder = RequestBuilder(settings.key_ring)
         self.worker = Worker(self.database, self._make_engine)
@@ -92,9 +94,11 @@ class Process:
                 yield
 
         context = Context(self.settings, self.database, self.clock, self.sender, self.guard)
-        return create_application(
+        application = create_application(
             context, ROUTERS, lifespan=lifespan, worker_state=self._worker_state
         )
+        application.state.manychat = self.manychat
+        return application
 
     def _worker_state(self) -> str:
         return self.worker.state if self.settings.worker else "not here"

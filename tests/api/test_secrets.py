@@ -24,6 +24,7 @@ from tests.support.ports import free_port
 
 HEADER = "header-value-that-nobody-sees"
 TOKEN_IN_URL = "token-of-the-address"
+API_TOKEN = "1234567:key-of-an-api-that-nobody-sees"
 GARBAGE = "fk_mistyped-but-nearly-a-key"
 
 
@@ -37,6 +38,7 @@ def machine(tmp_path: Path, settings: Settings) -> Machine:
             "FLOWKICK_DATABASE_URL": settings.database_url,
             "FLOWKICK_SECRET_KEY": MASTER_KEY,
             "FLOWKICK_ALLOWED_TARGETS": "127.0.0.0/8",
+            "FLOWKICK_MANYCHAT_URL": "http://127.0.0.1:9",
         },
     )
 
@@ -65,7 +67,8 @@ async def _use(base: str, key: str, endpoint: Endpoint) -> list[str]:
         made = (await http.post("/api/admin/webhooks", json=hook, headers=once)).json()["webhook"]
         path = f"/api/admin/webhooks/{made['id']}"
         rotated = (await http.post(f"{path}/rotate-secret", json={})).json()["webhook"]
-        token = (await http.post("/api/admin/connections", json={})).json()["token"]
+        connection = await http.post("/api/admin/connections", json={"apiToken": API_TOKEN})
+        token = connection.json()["token"]
         away = {**hook, "url": "http://127.0.0.1:9/hook", "retryAttempts": 0}
         unreachable = (await http.post("/api/admin/webhooks", json=away)).json()["webhook"]
         await http.post("/api/admin/users", json={"firstName": "Ada"})
@@ -83,10 +86,11 @@ async def _use(base: str, key: str, endpoint: Endpoint) -> list[str]:
             "/api/manychat/contact", json={"id": "1"}, headers={"X-Flowkick-Token": token}
         )
         assert pushed.status_code == 200
+        assert "can't be reached" in pushed.json()["warning"]
         shown = [await http.get(p) for p in ("/api/admin/webhooks", path, f"{path}/deliveries")]
         shown += [await http.get("/api/admin/connections"), await http.get("/metrics")]
         shown += [await http.patch(path, json={"name": "Other"})]
-    secrets = [key, token]
+    secrets = [key, token, API_TOKEN]
     for webhook in (made, rotated, unreachable):
         secrets += [webhook["secret"], webhook["signingSecret"]]
     for answer in shown:

@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 from sqlalchemy import delete, select
 
+from flowkick.connectors.models import Connection
+from flowkick.connectors.service import api_token_context
 from flowkick.core.clock import system_clock
 from flowkick.core.encryption import KeyRing
 from flowkick.core.settings import Settings
@@ -38,6 +40,18 @@ async def _subscription(database: Database, settings: Settings) -> str:
     keys = settings.key_ring
     made = await factories.create_subscription(database, keys, admin_id, "http://127.0.0.1:9/")
     async with database.system_transaction() as session:
+        connection = Connection(
+            id="con_1",
+            admin_id=admin_id,
+            kind="manychat",
+            name="ManyChat",
+            token_hash="hash",
+            hint="hint",
+            api_token=keys.seal("of the API", api_token_context("con_1")),
+            api_token_hint="hint",
+            created_at=system_clock(),
+        )
+        session.add(connection)
         row = await session.get(WebhookSubscription, made)
         assert row is not None
         row.former_secrets = [
@@ -66,7 +80,7 @@ async def test_secrets_that_do_not_open_are_counted(
     await _subscription(database, settings)
     code, found = await findings(machine, FLOWKICK_SECRET_KEY=NEW_KEY)
     assert (code, found["secrets"]["ok"]) == (1, False)
-    assert "4 of 4" in found["secrets"]["says"]
+    assert "5 of 5" in found["secrets"]["says"]
     assert found["database"]["ok"]
 
 
@@ -76,19 +90,21 @@ async def test_stored_secrets_move_to_a_new_key(
     made = await _subscription(database, settings)
     both = f"{NEW_KEY},{MASTER_KEY}"
     code, found = await findings(machine, FLOWKICK_SECRET_KEY=both)
-    assert (code, "4 of 4 are under a former key" in found["secrets"]["says"]) == (0, True)
+    assert (code, "5 of 5 are under a former key" in found["secrets"]["says"]) == (0, True)
     rekeyed = await machine.run("rekey", "--json", FLOWKICK_SECRET_KEY=both)
-    assert rekeyed.json()["reencrypted"] == 4
+    assert rekeyed.json()["reencrypted"] == 5
     again = await machine.run("rekey", "--json", FLOWKICK_SECRET_KEY=both)
     assert again.json()["reencrypted"] == 0
     code, found = await findings(machine, FLOWKICK_SECRET_KEY=NEW_KEY)
-    assert (code, found["secrets"]["says"]) == (0, "4 can be opened")
+    assert (code, found["secrets"]["says"]) == (0, "5 can be opened")
     row, keys = await factories.subscription(database, made), KeyRing([NEW_KEY])
     assert keys.open(row.secret, secret_context(made)) == factories.SECRET
     (former,) = row.former_secrets
     assert keys.open(former["secret"], secret_context(made)) == "former"
     async with database.system_reading() as session:
         (answer,) = await session.scalars(select(IdempotencyKey))
+        (connection,) = await session.scalars(select(Connection))
+    assert keys.open(connection.api_token or "", api_token_context("con_1")) == "of the API"
     assert keys.open(answer.answer, answer_context(answer.admin_id, "one")) == "an answer"
     assert keys.open(row.headers or "", headers_context(made)) == '{"X-Api": "hush"}'
 

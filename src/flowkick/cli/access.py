@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from pydantic import TypeAdapter
 from sqlalchemy import select
 
 from flowkick.auth import service as auth
@@ -22,7 +24,10 @@ from flowkick.cli.common import (
 )
 from flowkick.connectors import service as connections
 from flowkick.connectors.models import Connection
+from flowkick.connectors.service import ApiToken
 from flowkick.core.clock import isoformat, system_clock
+from flowkick.core.errors import InvalidInput
+from flowkick.core.settings import load_settings
 
 admin = typer.Typer(help="Admins: the businesses that use this installation.", no_args_is_help=True)
 key = typer.Typer(help="API keys of an admin.", no_args_is_help=True)
@@ -139,10 +144,21 @@ def _key(row: ApiKey) -> dict[str, Any]:
     }
 
 
+def _read_api_token(file: Path) -> str:
+    try:
+        return TypeAdapter(ApiToken).validate_python(file.read_text().strip())
+    except ValueError:
+        raise InvalidInput(f"{file} holds no key of ManyChat's API: one line, no spaces.") from None
+
+
 @connection.command("create")
 def create_connection(
     admin_name: AdminOption,
     name: Annotated[str, typer.Option(help="What it is for.")] = "ManyChat",
+    api_token_file: Annotated[
+        Path | None,
+        typer.Option(help="A file with a key of ManyChat's API, to read contacts with."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Make a token for ManyChat's External Request, which is shown only now.
@@ -151,10 +167,14 @@ def create_connection(
     """
 
     async def work() -> dict[str, Any]:
-        async with open_database() as database:
+        settings = load_settings()
+        api_token = None if api_token_file is None else _read_api_token(api_token_file)
+        async with open_database(settings) as database:
             admin_id = await find_admin_id(database, admin_name)
             async with database.transaction(admin_id) as session:
-                made, token = await connections.create_connection(session, system_clock(), name)
+                made, token = await connections.create_connection(
+                    session, settings.key_ring, system_clock(), name, api_token
+                )
             return {"connectionId": made.id, "token": token}
 
     show(run(work()), as_json=as_json)

@@ -106,7 +106,7 @@ async def _prepare(process: Process) -> tuple[str, str]:
         admin = await create_admin(session, "Demo", now)
     async with database.transaction(admin.id) as session:
         await create_key(session, now)
-        _, token = await create_connection(session, now, "ManyChat")
+        _, token = await create_connection(session, process.settings.key_ring, now, "ManyChat")
         await upsert_batch(session, list(people(20, 7)), source="import", now=now)
     return admin.id, token
 

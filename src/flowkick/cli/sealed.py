@@ -9,6 +9,8 @@ from typing import Any, Final
 from sqlalchemy import Select, select, tuple_
 
 from flowkick.cli.common import AsJson, open_database, run, show
+from flowkick.connectors.models import Connection
+from flowkick.connectors.service import api_token_context
 from flowkick.core.clock import system_clock
 from flowkick.core.encryption import KeyRing
 from flowkick.core.settings import load_settings
@@ -38,6 +40,11 @@ def _of_answer(row: IdempotencyKey, renew: Renew) -> None:
     row.answer = renew(row.answer, answer_context(row.admin_id, row.key))
 
 
+def _of_connection(row: Connection, renew: Renew) -> None:
+    if row.api_token is not None:
+        row.api_token = renew(row.api_token, api_token_context(row.id))
+
+
 @dataclass(frozen=True, slots=True)
 class _Place:
     """A table with sealed values, and how each of its rows is gone through."""
@@ -57,6 +64,7 @@ class _Place:
 
 _PLACES: Final = (
     _Place(WebhookSubscription, (WebhookSubscription.id,), _of_subscription),
+    _Place(Connection, (Connection.id,), _of_connection),
     _Place(IdempotencyKey, (IdempotencyKey.admin_id, IdempotencyKey.key), _of_answer),
 )
 

@@ -73,6 +73,16 @@ def read_contact(body: Any) -> Desired:
     return desired
 
 
+def only_id(body: Any) -> str | None:
+    """The contact's id where `body` tells nothing else that is kept; None where it does."""
+    try:
+        desired = read_contact(body)
+    except InvalidInput:
+        return None
+    tells = len(desired.values) > 1 or desired.custom_fields or desired.tags_are_complete
+    return None if tells or desired.tags else desired.values["manychat_id"]
+
+
 def _unwrap(body: Any) -> Mapping[str, Any]:
     """The contact itself: the body, or what is nested in it under ``data`` or the like."""
     for _ in range(3):

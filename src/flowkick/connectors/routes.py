@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Body, Path
+from fastapi import APIRouter, Body, Path, Request
+from pydantic import Field
 
 from flowkick.connectors import service
 from flowkick.connectors.manychat import read_contact
@@ -23,6 +24,11 @@ class ConnectionInput(ApiInput):
     """A new connection."""
 
     name: Name = "ManyChat"
+    api_token: service.ApiToken | None = Field(
+        None,
+        description="A key of ManyChat's API. With it, contacts of which only the id is pushed are"
+        " read from ManyChat. It is stored encrypted, and never shown again.",
+    )
 
 
 class ConnectionShown(ApiModel):
@@ -32,6 +38,7 @@ class ConnectionShown(ApiModel):
     kind: str
     name: str
     hint: str
+    api_token_hint: str | None
     created_at: Timestamp
     revoked_at: Timestamp | None
 
@@ -68,6 +75,9 @@ class ContactAnswer(Success):
 
     user: ContactUser
     status: Literal["created", "updated", "unchanged"]
+    warning: str | None = Field(
+        None, description="Why the contact could not be read from ManyChat, where that was tried."
+    )
 
 
 @router.get("/admin/connections", operation_id="listConnections", response_model=ConnectionsAnswer)
@@ -87,8 +97,10 @@ async def create_connection(
     session: InSession, context: InContext, body: ConnectionInput | None = None
 ) -> Any:
     """Make a connection; its token goes into ManyChat's External Request as X-Flowkick-Token."""
-    name = (body or ConnectionInput()).name
-    connection, token = await service.create_connection(session, context.clock(), name)
+    given = body or ConnectionInput()
+    connection, token = await service.create_connection(
+        session, context.settings.key_ring, context.clock(), given.name, given.api_token
+    )
     return {
         "connection": connection,
         "token": token,
@@ -108,8 +120,9 @@ async def revoke_connection(
 
 
 @router.post("/manychat/contact", operation_id="pushManychatContact", response_model=ContactAnswer)
-@policy(authenticator=service.by_connection_token)
+@policy(authenticator=service.by_connection_token, prepare=service.read_from_manychat)
 async def push_contact(
+    request: Request,
     body: Annotated[
         Any,
         Body(
@@ -121,8 +134,10 @@ async def push_contact(
     context: InContext,
 ) -> Any:
     """Add or change a user as ManyChat knows it; only what changed is told on."""
+    known = getattr(request.state, "contact", body)
     (target,) = await upsert_users(
-        session, [read_contact(body)], source=MANYCHAT, now=context.clock()
+        session, [read_contact(known)], source=MANYCHAT, now=context.clock()
     )
     user = {"id": target.user.id, "manychat_id": target.user.manychat_id}
-    return {"user": user, "status": target.status}
+    warning = getattr(request.state, "warning", None)
+    return {"user": user, "status": target.status, "warning": warning}

@@ -46,8 +46,9 @@ def configure_logs(settings: Settings) -> None:
     least = logging.getLevelName(settings.log_level.upper())
     logging.root.setLevel(max(least, logging.INFO))
     logging.getLogger("flowkick").setLevel(least)
-    # It tells of itself whenever somebody asks for the revision: at every /readyz.
-    logging.getLogger("alembic").setLevel(max(least, logging.WARNING))
+    # The first tells of itself at every /readyz; the second, of each address with the ids in it.
+    for library in ("alembic", "httpx"):
+        logging.getLogger(library).setLevel(max(least, logging.WARNING))
     structlog.configure(
         processors=[
             structlog.stdlib.filter_by_level,

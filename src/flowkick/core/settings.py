@@ -54,6 +54,9 @@ class Settings(BaseSettings):
     lease_seconds: float = Field(
         30.0, ge=1, le=3600, description="How long a claimed delivery stays with a silent worker."
     )
+    manychat_url: str = Field(
+        "https://api.manychat.com", description="Where contacts are read, with a connection's key."
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="The least severe log lines that are written."
     )
@@ -74,6 +77,13 @@ class Settings(BaseSettings):
         if value.startswith(("sqlite:///", "postgresql://", "postgres://")):
             return value
         raise ValueError("must begin with sqlite:/// or postgresql://")
+
+    @field_validator("manychat_url")
+    @classmethod
+    def _http_address(cls, value: str) -> str:
+        if value.startswith(("https://", "http://")):
+            return value
+        raise ValueError("must begin with https:// or http://")
 
     @property
     def sqlite_path(self) -> Path | None:

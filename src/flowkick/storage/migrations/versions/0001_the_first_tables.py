@@ -138,6 +138,8 @@ def upgrade() -> None:
         sa.Column("name", sa.Text(), nullable=False),
         sa.Column("tokenHash", sa.Text(), nullable=False),
         sa.Column("hint", sa.Text(), nullable=False),
+        sa.Column("apiToken", sa.Text(), nullable=True),
+        sa.Column("apiTokenHint", sa.Text(), nullable=True),
         sa.Column("createdAt", UtcDateTime(), nullable=False),
         sa.Column("revokedAt", UtcDateTime(), nullable=True),
         sa.ForeignKeyConstraint(
