@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -43,6 +46,45 @@ async def session(database: Database, service: SimpleNamespace) -> AsyncIterator
     async with AsyncSession(engine) as session:
         yield session
     await engine.dispose()
+
+
+ALONE = """
+import asyncio, sys
+from pathlib import Path
+from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
+
+page, url, *who = sys.argv[1:]
+code = Path(page).read_text().partition("```python\\n")[2].partition("```")[0]
+exec(code)
+
+async def book():
+    engine = create_async_engine(url)
+    async with engine.begin() as connection:
+        await connection.run_sync(Base.metadata.create_all)
+    async with AsyncSession(engine) as session:
+        print(await book_table(session, *who, datetime(2026, 3, 1, 18, tzinfo=UTC)))
+    await engine.dispose()
+
+asyncio.run(book())
+"""
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+async def test_the_service_needs_nothing_but_what_it_imports(api: Api) -> None:
+    user, tool = await create(api.http), await made.tool(api.http)
+    url = api.database.url.set(drivername="sqlite+aiosqlite").render_as_string()
+    arguments = [str(PAGE), url, api.admin_id, user["id"], tool["id"]]
+    ran = await asyncio.to_thread(
+        subprocess.run,
+        [sys.executable, "-W", "error", "-c", ALONE, *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ran.stderr == ""
+    told = (await events(api.database, user["id"]))[-1]
+    assert told["event"] == "booking.created"
+    assert told["data"]["booking"]["id"] == ran.stdout.strip()
 
 
 async def test_what_the_service_does_arrives(

@@ -83,3 +83,27 @@ async def test_every_race_has_one_winner(api: Api) -> None:
     assert (await names(api.database)).count("qr.scanned") == 3
     told = await events(api.database, user["id"])
     assert sequences(told) == list(range(1, len(told) + 1))
+
+
+async def test_one_of_those_who_take_the_same_code_at_once_has_it(api: Api) -> None:
+    users = [await create(api.http) for _ in range(8)]
+    answers = await asyncio.gather(
+        *(
+            api.http.post("/api/admin/qr-codes", json={"code": "one", "userId": user["id"]})
+            for user in users
+        )
+    )
+    assert sorted(answer.status_code for answer in answers) == [201] + [409] * 7
+    assert (await names(api.database)).count("qr.created") == 1
+
+
+async def test_a_scan_that_is_sent_again_under_its_key_is_answered_alike(api: Api) -> None:
+    code = (await made.qr_code(api.http))["code"]
+    path, body = f"/api/admin/qr-codes/{code}/scan", {"scannedBy": "door"}
+    answers = await asyncio.gather(
+        *(api.http.post(path, json=body, headers={"Idempotency-Key": "1"}) for _ in range(5))
+    )
+    assert {answer.status_code for answer in answers} == {200}
+    assert len({answer.text for answer in answers}) == 1
+    assert (await api.http.post(path, json=body)).status_code == 409
+    assert (await names(api.database)).count("qr.scanned") == 1

@@ -12,6 +12,7 @@ event is recorded if that commits, and was never there if it rolls back.
 
 from __future__ import annotations
 
+from flowkick.auth import models as _admins  # noqa: F401  # all tables point to its "Admin"
 from flowkick.emitters.bookings import (
     emit_booking_cancelled,
     emit_booking_completed,
