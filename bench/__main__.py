@@ -1,6 +1,7 @@
 """``make bench``: measure, and print what was measured with the ratios.
 
-``make bench ARGS="import --users 200000"`` measures imports, ``listing`` the list of users.
+``make bench ARGS="import --users 200000"`` measures imports, ``listing`` the list of users,
+``neighbours`` what endpoints that hang cost healthy ones.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from pathlib import Path
 
 import uvloop
 
-from bench import importing
+from bench import importing, neighbours
 from bench.delivery import Throughput, bare_loop, record_and_deliver
 from bench.listing import pages
 from bench.receiver import receiver
@@ -44,7 +45,7 @@ def main() -> None:
         "what",
         nargs="?",
         default="delivery",
-        choices=["delivery", "listing", "import"],
+        choices=["delivery", "listing", "import", "neighbours"],
         help="what to measure",
     )
     parser.add_argument("--events", type=int, default=30_000, help="events to deliver")
@@ -55,6 +56,8 @@ def main() -> None:
         _listing(chosen.users)
     elif chosen.what == "import":
         _importing(chosen.users)
+    elif chosen.what == "neighbours":
+        _neighbours()
     else:
         _delivery(chosen.events, chosen.backlog)
 
@@ -76,6 +79,20 @@ def _delivery(events: int, backlog: int) -> None:
             print(f"\n{name}")
             _print_throughput(bare, ours)
             asyncio.run(_print_serving(serving_url, url, backlog))
+
+
+def _neighbours() -> None:
+    print(
+        "Commit to arrival, 100 events/s to each of 10 healthy endpoints; goal: p99 beside 10 that"
+    )
+    print("hang, with 5,000 deliveries queued for each, at most twice that alone, and 150 ms")
+    with receiver() as url, databases("neighbours") as found:
+        for name, (database_url,) in found.items():
+            alone, beside = uvloop.run(neighbours.measure(database_url, url, 10))
+            print(f"\n{name}")
+            print(f"  alone    {alone.median:9.1f} ms p50, {alone.p99:9.1f} ms p99")
+            print(f"  beside   {beside.median:9.1f} ms p50, {beside.p99:9.1f} ms p99")
+            print(f"  ratio of the p99   {beside.p99 / alone.p99:9.2f}")
 
 
 def _importing(users: int) -> None:
