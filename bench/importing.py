@@ -9,6 +9,8 @@ from __future__ import annotations
 import asyncio
 import csv
 import os
+import re
+import resource
 import sqlite3
 import subprocess
 import sys
@@ -87,17 +89,33 @@ def run_import(database_url: str, admin_id: str, path: Path, users: int) -> Impo
         "FLOWKICK_SECRET_KEY": KEY,
     }
     command = [sys.executable, "-m", "flowkick", "import", "users", str(path), "--admin", admin_id]
-    started = time.perf_counter()
-    process = subprocess.Popen(
+    started, before = time.perf_counter(), _cpu_of_children()
+    with subprocess.Popen(
         command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
+    ) as process:
+        peak = 0.0
+        while process.poll() is None:
+            peak = max(peak, _peak_mib(process.pid))
+            time.sleep(0.02)
     seconds = time.perf_counter() - started
     if process.returncode != 0:
         raise RuntimeError(f"The import ended with {process.returncode}.")
-    kib = usage.ru_maxrss if sys.platform != "darwin" else usage.ru_maxrss / 1024
-    return Imported(users, seconds, usage.ru_utime + usage.ru_stime, kib / 1024)
+    return Imported(users, seconds, _cpu_of_children() - before, peak)
+
+
+def _cpu_of_children() -> float:
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
+
+
+def _peak_mib(pid: int) -> float:
+    """The most memory a process had; what rusage tells of a child is at least its parent's."""
+    try:
+        status = Path(f"/proc/{pid}/status").read_text()
+    except OSError:  # it ended just now
+        return 0
+    found = re.search(r"VmHWM:\s+(\d+) kB", status)
+    return int(found[1]) / 1024 if found else 0
 
 
 async def plain_per_second(imported_url: str, empty_url: str) -> float:
