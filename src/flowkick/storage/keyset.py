@@ -16,7 +16,7 @@ from typing import Any, Generic, TypeVar
 from sqlalchemy import Select, or_
 from sqlalchemy.orm import InstrumentedAttribute
 
-from flowkick.core.clock import isoformat, parse_iso
+from flowkick.core.clock import parse_iso
 from flowkick.core.errors import InvalidInput
 from flowkick.storage.tenancy import TenantSession
 
@@ -66,7 +66,8 @@ def pagination(page: Page[Any], limit: int) -> dict[str, Any]:
 def _encode(
     row: Any, moment: InstrumentedAttribute[datetime], id_: InstrumentedAttribute[str]
 ) -> str:
-    text = f"{isoformat(getattr(row, moment.key))} {getattr(row, id_.key)}"
+    # In microseconds, which rows that others' code wrote have on PostgreSQL.
+    text = f"{getattr(row, moment.key).isoformat()} {getattr(row, id_.key)}"
     return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
 
 
