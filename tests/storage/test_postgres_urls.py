@@ -51,6 +51,13 @@ def authority(tmp_path: Path, certificate: Certificate) -> Path:
     return path
 
 
+async def test_plans_are_not_compiled(tls_cluster: Cluster) -> None:
+    tls_cluster.execute("ALTER DATABASE postgres SET jit = on")
+    url = tls_cluster.url("postgres")
+    async with opened(url) as database, database.reader.connect() as connection:
+        assert (await connection.execute(text("SHOW jit"))).scalar_one() == "off"
+
+
 @asynccontextmanager
 async def opened(url: str) -> AsyncIterator[Database]:
     database = Database(load_settings(_env_file=None, database_url=url, secret_key=MASTER_KEY))

@@ -23,8 +23,6 @@ _SQLITE_READERS = 4
 _LOCKED_TRIES = 200
 _LOCKED_PAUSE_SECONDS = 0.05
 _POSTGRES_CONNECTIONS = 15
-# Compiling a plan costs more than it saves on statements as short as ours.
-_POSTGRES_SETTINGS = {"application_name": "flowkick", "jit": "off"}
 
 
 class Database:

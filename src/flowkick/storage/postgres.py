@@ -42,6 +42,8 @@ _OF_SERVER: Final = frozenset({"application_name", "options"})
 _OURS: Final = frozenset({"connect_timeout"})
 _KNOWN: Final = _OF_DRIVER | _OF_SERVER | _OURS
 _APPLICATION_NAME: Final = "flowkick"
+# Compiling a plan costs more than it saves on statements as short as ours.
+_SETTINGS: Final = {"jit": "off"}
 _CONNECT_SECONDS: Final = 10
 
 
@@ -65,7 +67,9 @@ class Connector:
         import asyncpg  # noqa: PLC0415  # only PostgreSQL needs it
 
         try:
-            return await asyncpg.connect(self._dsn, timeout=self._timeout)
+            return await asyncpg.connect(
+                self._dsn, timeout=self._timeout, server_settings=_SETTINGS
+            )
         except asyncpg.ClientConfigurationError as error:
             raise SettingsError(f"{_VARIABLE}: {error}.") from None
 
