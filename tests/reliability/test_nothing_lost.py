@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
 import random
 import signal
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
@@ -59,16 +60,29 @@ async def _kill(process: asyncio.subprocess.Process) -> None:
 
 @asynccontextmanager
 async def _killed_at_random(
-    command: str, environment: dict[str, str], folder: Path, *, count: int, every: float
+    command: str,
+    environment: dict[str, str],
+    folder: Path,
+    *,
+    count: int,
+    every: float,
+    progress: Callable[[], int],
 ) -> AsyncIterator[list[int]]:
-    """Run `count` processes; kill one of them again and again, and start another in its place."""
+    """Run `count` processes; kill one of them again and again, and start another in its place.
+
+    Each kill waits for progress after the last one: where starting Python takes longer than a
+    process has to live, nothing would ever be done.
+    """
     chance = random.Random(3)
     running = [await _start(command, environment, folder) for _ in range(count)]
     kills = [0]
 
     async def kill_again_and_again() -> None:
         while True:
+            before = progress()
             await asyncio.sleep(every * chance.uniform(0.5, 1.5))
+            while progress() == before:
+                await asyncio.sleep(0.05)
             victim = chance.randrange(count)
             await _kill(running[victim])
             kills[0] += 1
@@ -122,7 +136,12 @@ async def test_workers_are_killed_and_postgresql_restarts_and_nothing_is_lost(
                 )
             environment = _environment(url)
             async with _killed_at_random(
-                "worker", environment, tmp_path, count=3, every=0.8
+                "worker",
+                environment,
+                tmp_path,
+                count=3,
+                every=0.8,
+                progress=lambda: len(first.arrivals),
             ) as kills:
                 await _emit_through_restarts(database, admin_id, cluster)
                 await _all_delivered(database)
@@ -160,7 +179,14 @@ async def test_the_one_process_on_sqlite_is_killed_and_nothing_is_lost(tmp_path:
         )
         port = free_port()
         environment = _environment(url, FLOWKICK_PORT=str(port))
-        async with _killed_at_random("serve", environment, tmp_path, count=1, every=3) as kills:
+        async with _killed_at_random(
+            "serve",
+            environment,
+            tmp_path,
+            count=1,
+            every=3,
+            progress=itertools.count().__next__,  # three kills are wanted, however fast it is
+        ) as kills:
             await _push_through_kills(f"http://127.0.0.1:{port}", key)
             await _all_delivered(database)
             while kills[0] < 3:
