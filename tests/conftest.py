@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import secrets
+import ssl
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -16,12 +16,14 @@ from flowkick.app import Process
 from flowkick.auth.service import create_admin, create_key
 from flowkick.core.clock import system_clock
 from flowkick.core.settings import Settings, load_settings
-from flowkick.storage import migrate
 from flowkick.storage.database import Database
+from tests.support.databases import MigratedDatabases, MigratedFiles
 from tests.support.postgres import Cluster
 from tests.support.server import Api, running_server
 
 MASTER_KEY = "0123456789abcdef0123456789abcdef"
+# Nothing here speaks TLS, and reading the authorities that are trusted takes longer than a test.
+NO_AUTHORITIES = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
 
 @pytest.fixture(scope="session")
@@ -31,16 +33,35 @@ def cluster() -> Iterator[Cluster]:
         yield cluster
 
 
+@pytest.fixture(scope="session")
+def migrated_files(tmp_path_factory: pytest.TempPathFactory) -> MigratedFiles:
+    return MigratedFiles(tmp_path_factory.mktemp("migrated"))
+
+
+@pytest.fixture(scope="session")
+def migrated_databases(cluster: Cluster) -> MigratedDatabases:
+    return MigratedDatabases(cluster)
+
+
 @pytest.fixture(params=["sqlite", "postgresql"])
 def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    """An empty database of its own for each test, on each engine."""
+    """A database of its own for each test, on each engine.
+
+    It is empty, and migrated already where the test asks for the fixture ``database``.
+    """
+    get, migrated = request.getfixturevalue, "database" in request.fixturenames
     if request.param == "sqlite":
-        yield f"sqlite:///{tmp_path}/flowkick.db"
+        path = tmp_path / "flowkick.db"
+        yield get("migrated_files").copy(path) if migrated else f"sqlite:///{path}"
         return
-    cluster: Cluster = request.getfixturevalue("cluster")
-    name = f"test_{secrets.token_hex(6)}"
-    yield cluster.create_database(name)
-    cluster.drop_database(name)
+    if migrated:
+        databases: MigratedDatabases = get("migrated_databases")
+        yield (url := databases.lend())
+        databases.take_back(url)
+        return
+    cluster: Cluster = get("cluster")
+    yield (url := cluster.create_database())
+    cluster.drop_database(url)
 
 
 @pytest.fixture
@@ -60,7 +81,6 @@ def settings(database_url: str) -> Settings:
 async def database(settings: Settings) -> AsyncIterator[Database]:
     """A migrated database."""
     database = Database(settings)
-    await migrate.upgrade(database)
     yield database
     await database.close()
 
@@ -93,5 +113,7 @@ async def new_admin(database: Database, **key: Any) -> tuple[str, str]:
 async def client(url: str, key: str | None) -> AsyncIterator[httpx.AsyncClient]:
     """An HTTP client, with an API key where one is given."""
     headers = {"Authorization": f"Bearer {key}"} if key else {}
-    async with httpx.AsyncClient(base_url=url, headers=headers, timeout=30) as http:
+    async with httpx.AsyncClient(
+        base_url=url, headers=headers, timeout=30, verify=NO_AUTHORITIES
+    ) as http:
         yield http

@@ -26,9 +26,12 @@ def _differences(connection: Connection) -> list[object]:
     return list(compare_metadata(context, models.metadata))
 
 
-async def test_migrations_from_empty_equal_the_models(database: Database) -> None:
+async def test_migrations_from_empty_equal_the_models(settings: Settings) -> None:
+    database = Database(settings)
+    await migrate.upgrade(database)
     async with database.writer.begin() as connection:
         assert await connection.run_sync(_differences) == []
+    await database.close()
 
 
 async def test_an_empty_database_is_refused_with_the_command_to_run(settings: Settings) -> None:
