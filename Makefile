@@ -17,7 +17,7 @@ demo: install ## Serve API, worker and a receiver on SQLite, and show signed web
 
 test: install-dev ## Run the tests (on SQLite, and on a PostgreSQL of their own).
 	@$(BIN)/python -m scripts.services
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest $(or $(ARGS),--numprocesses 2 --dist worksteal)
 
 check: install-dev ## Check format, lint, types, layers and file lengths.
 	@$(BIN)/ruff format --check .

@@ -45,14 +45,17 @@ BEGIN
     END IF;
 END $$
 """
-# What no test may leave changed: the revision, and the columns of every table and index.
+# What no test may leave changed: the revision, the columns of every table and index, the triggers
+# and the functions.
 _FINGERPRINT: Final = """
 SELECT concat(
     (SELECT string_agg(version_num, ',') FROM alembic_version),
     (SELECT md5(string_agg(concat_ws(' ', relname, attname, atttypid, attnotnull), ',' ORDER BY
         relname COLLATE "C", attnum))
     FROM pg_class JOIN pg_attribute ON attrelid = pg_class.oid
-    WHERE relnamespace = 'public'::regnamespace AND attnum > 0))
+    WHERE relnamespace = 'public'::regnamespace AND attnum > 0),
+    (SELECT string_agg(tgname, ',' ORDER BY tgname) FROM pg_trigger WHERE NOT tgisinternal),
+    (SELECT count(*) FROM pg_proc WHERE pronamespace = 'public'::regnamespace))
 """
 
 

@@ -45,7 +45,7 @@ class GuardedProtocol(HttpToolsProtocol):
         if self.transport.is_closing():
             return
         if self._unfinished > MAX_HEAD:
-            sentence = f"The headers are larger than {MAX_HEAD // 1024} KiB: send fewer."
+            sentence = f"The URL and the headers are larger than {MAX_HEAD // 1024} KiB: send less."
             self._refuse(HeadTooLarge(sentence))
         elif not self._in_body and self._is_idle():
             self._await_head()  # empty lines before a head end the wait for the next one

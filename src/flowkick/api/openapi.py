@@ -33,6 +33,7 @@ _FAILURES: Final = {
     409: "The present state speaks against it, or an Idempotency-Key was used for another request.",
     413: "The body is too large.",
     415: "The body is not JSON.",
+    431: "The request line and the headers are too large together.",
     500: "Something went wrong on our side.",
     503: "The database can't be reached just now.",
 }
