@@ -77,7 +77,7 @@ class Endpoint:
             await asyncio.sleep(self.delay)
         return self.answer(arrival)
 
-    async def wait_for(self, count: int, seconds: float = 20) -> list[Arrival]:
+    async def wait_for(self, count: int, seconds: float = 60) -> list[Arrival]:
         """Wait until `count` requests have arrived, and give them all."""
         async with asyncio.timeout(seconds):
             while len(self.arrivals) < count:

@@ -85,7 +85,7 @@ async def subscription(database: Database, subscription_id: str) -> WebhookSubsc
 async def until(
     database: Database,
     holds: Callable[[Sequence[WebhookDelivery]], bool],
-    seconds: float = 20,
+    seconds: float = 60,
 ) -> Sequence[WebhookDelivery]:
     """Wait until `holds` is true of all deliveries."""
     async with asyncio.timeout(seconds):
