@@ -83,6 +83,9 @@ async def _killed_at_random(
             await asyncio.sleep(every * chance.uniform(0.5, 1.5))
             while progress() == before:
                 await asyncio.sleep(0.05)
+                for place, process in enumerate(running):
+                    if process.returncode is not None:  # it met the database shutting down
+                        running[place] = await _start(command, environment, folder)
             victim = chance.randrange(count)
             await _kill(running[victim])
             kills[0] += 1
