@@ -50,7 +50,7 @@ async def test_a_receiver_that_never_finishes_costs_its_timeout(
     assert outcome.kind is OutcomeKind.TIMEOUT
     assert not outcome.success
     assert outcome.error_message == "No complete response arrived within 1 s."
-    assert outcome.duration_ms >= TIMEOUT * 1000
+    assert outcome.duration_ms >= TIMEOUT * 1000 - 5  # uvloop's timers count in milliseconds
     assert len(receiver.requests) == 1
 
 
