@@ -99,6 +99,13 @@ async def test_a_failure_inside_is_told_without_a_word_of_it(
     _one_shape(answer)
 
 
+async def test_what_is_no_json_is_told_with_its_place(api: Api) -> None:
+    answer = await api.http.post("/api/admin/users", content=b'{"firstName":', headers=JSON)
+    assert answer.status_code == 400
+    (detail,) = answer.json()["details"]
+    assert detail == {"field": "body", "problem": "is not valid JSON, from character 13 on"}
+
+
 async def test_what_is_unknown_is_named(api: Api) -> None:
     answer = await api.http.post("/api/admin/users", json={"firstname": "x"})
     assert answer.json()["details"] == [{"field": "firstname", "problem": "unknown field"}]

@@ -69,14 +69,17 @@ async def _flowkick(_request: Request, error: Exception) -> Response:
 async def _invalid(_request: Request, error: Exception) -> Response:
     if not isinstance(error, RequestValidationError):
         raise error
-    details = [{"field": _field(item["loc"]), "problem": _problem(item)} for item in error.errors()]
+    details = [{"field": _field(item), "problem": _problem(item)} for item in error.errors()]
     wrong = "; ".join(f"{detail['field']}: {detail['problem']}" for detail in details[:3])
     more = f" (and {len(details) - 3} more)" if len(details) > 3 else ""
     return answer(InvalidInput(f"The request can't be taken. {wrong}{more}.", details=details))
 
 
-def _field(location: Sequence[Any]) -> str:
+def _field(item: Mapping[str, Any]) -> str:
     """Where the problem is, as the caller wrote it: ``users.0.email``, or ``body``."""
+    location: Sequence[Any] = item["loc"]
+    if item["type"] == "json_invalid":
+        return str(location[0])
     inside = [str(part) for part in location[1:]]
     return ".".join(inside) if inside else str(location[0])
 
@@ -85,7 +88,7 @@ def _problem(item: Mapping[str, Any]) -> str:
     if item["type"] == "extra_forbidden":
         return "unknown field"
     if item["type"] == "json_invalid":
-        return "is not valid JSON"
+        return f"is not valid JSON, from character {item['loc'][-1]} on"
     message: str = item["msg"]
     message = re.sub(r"^(Value error|Assertion failed), ", "", message)
     return message[:1].lower() + message[1:]
