@@ -20,6 +20,8 @@ from flowkick.delivery.engine import Engine
 from flowkick.delivery.requests import RequestBuilder
 from flowkick.delivery.targets import TargetGuard
 from flowkick.http.context import Context
+from flowkick.jobs.run import Handler
+from flowkick.jobs.runner import JobRunner
 from flowkick.qr_codes import routes as qr_codes
 from flowkick.storage import migrate
 from flowkick.storage.database import Database
@@ -40,6 +42,9 @@ ROUTERS: tuple[APIRouter, ...] = (
     connectors.router,
 )
 
+JOBS: dict[str, Handler] = {}
+"""What the worker does for each kind of job."""
+
 
 class Process:
     """What a process of Flowkick holds: the database, the sender, the engine."""
@@ -53,7 +58,8 @@ class Process:
         self.manychat = ManyChatApi(settings.manychat_url)
         self.sender = Sender(self.guard, connections=settings.concurrency)
         self.builder = RequestBuilder(settings.key_ring)
-        self.worker = Worker(self.database, self._make_engine)
+        self.jobs = JobRunner(self.database, JOBS, clock)
+        self.worker = Worker(self.database, self._make_engine, duties=(self.jobs.run,))
 
     @asynccontextmanager
     async def running(self, *, deliver: bool) -> AsyncIterator[None]:

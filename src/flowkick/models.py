@@ -8,9 +8,20 @@ from flowkick.delivery import models as delivery
 from flowkick.history import models as history
 from flowkick.http import models as http
 from flowkick.importing import models as importing
+from flowkick.jobs import models as jobs
 from flowkick.storage.base import Base
 from flowkick.users import models as users
 
-__all__ = ["auth", "connectors", "delivery", "history", "http", "importing", "metadata", "users"]
+__all__ = [
+    "auth",
+    "connectors",
+    "delivery",
+    "history",
+    "http",
+    "importing",
+    "jobs",
+    "metadata",
+    "users",
+]
 
 metadata = Base.metadata

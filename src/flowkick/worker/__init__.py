@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from flowkick.core.errors import SettingsError
 from flowkick.core.logs import get_logger
@@ -19,12 +19,19 @@ _log = get_logger(__name__)
 _RESTART_SECONDS: Final = 1.0
 
 
-class Worker:
-    """Keeps one engine running in this process."""
+Duty = Callable[[], Coroutine[Any, Any, None]]
+"""Something done beside delivering, for ever, until it is cancelled."""
 
-    def __init__(self, database: Database, make_engine: Callable[[], Engine]) -> None:
+
+class Worker:
+    """Keeps one engine running in this process, and its other duties beside it."""
+
+    def __init__(
+        self, database: Database, make_engine: Callable[[], Engine], duties: Sequence[Duty] = ()
+    ) -> None:
         self._database = database
         self._make_engine = make_engine
+        self._duties = duties
         self._engine: Engine | None = None
         self._stopping = False
         self.state = "not started"
@@ -34,7 +41,8 @@ class Worker:
         """Deliver while the block runs; leaving it waits for what is in flight."""
         with _only_one(self._database):
             engine = asyncio.create_task(self._run())
-            listener = asyncio.create_task(listen(self._database, self._wake))
+            beside = [asyncio.create_task(listen(self._database, self._wake))]
+            beside += [asyncio.create_task(_for_ever(duty)) for duty in self._duties]
             try:
                 yield
             finally:
@@ -42,9 +50,9 @@ class Worker:
                 if self._engine is not None:
                     self._engine.stop()
                 await engine
-                listener.cancel()
-                with suppress(asyncio.CancelledError):
-                    await listener
+                for task in beside:
+                    task.cancel()
+                await asyncio.wait(beside)
                 self.state = "stopped"
 
     def _wake(self) -> None:
@@ -61,6 +69,15 @@ class Worker:
                 self.state = "failed: the engine stopped and is being restarted"
                 _log.error("engine_failed", exc_info=error)
                 await asyncio.sleep(_RESTART_SECONDS)
+
+
+async def _for_ever(duty: Duty) -> None:
+    while True:
+        try:
+            await duty()
+        except Exception as error:  # noqa: BLE001  # the edge: a failed duty is taken up again
+            _log.error("duty_failed", exc_info=error)
+        await asyncio.sleep(_RESTART_SECONDS)
 
 
 @contextmanager
