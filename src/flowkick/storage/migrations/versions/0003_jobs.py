@@ -47,4 +47,3 @@ def upgrade() -> None:
             sqlite_where=sa.text('"dueAt" IS NOT NULL'),
             postgresql_where=sa.text('"dueAt" IS NOT NULL'),
         )
-
