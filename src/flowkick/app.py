@@ -25,14 +25,17 @@ from flowkick.jobs.runner import JobRunner
 from flowkick.qr_codes import routes as qr_codes
 from flowkick.storage import migrate
 from flowkick.storage.database import Database
+from flowkick.storage.waiting import Doorbell
 from flowkick.tools import routes as tools
 from flowkick.users import interaction_routes as interactions
 from flowkick.users import routes as users
+from flowkick.webhooks import feed_routes as feed
 from flowkick.webhooks import routes as webhooks
 from flowkick.worker import Worker
 
 ROUTERS: tuple[APIRouter, ...] = (
     webhooks.router,
+    feed.router,
     users.router,
     interactions.router,
     tools.router,
@@ -56,6 +59,7 @@ class Process:
         self.database = Database(settings)
         self.guard = TargetGuard(settings.allowed_targets)
         self.manychat = ManyChatApi(settings.manychat_url)
+        self.doorbell = Doorbell(self.database)
         self.sender = Sender(self.guard, connections=settings.concurrency)
         self.builder = RequestBuilder(settings.key_ring)
         self.jobs = JobRunner(self.database, JOBS, clock)
@@ -79,6 +83,7 @@ class Process:
                 async with self.worker.running():
                     yield
         finally:
+            await self.doorbell.stop()
             await self.database.close()
 
     def _make_engine(self) -> Engine:
@@ -99,7 +104,9 @@ class Process:
             async with self.running(deliver=self.settings.worker):
                 yield
 
-        context = Context(self.settings, self.database, self.clock, self.sender, self.guard)
+        context = Context(
+            self.settings, self.database, self.clock, self.sender, self.guard, self.doorbell
+        )
         application = create_application(
             context, ROUTERS, lifespan=lifespan, worker_state=self._worker_state
         )

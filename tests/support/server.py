@@ -43,6 +43,7 @@ class PromptServer(GracefulServer):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Close what listens and what is connected, then end what is being answered."""
+        self.doorbell.close()
         for server in self.servers:
             server.close()
         for listening in sockets or []:
@@ -62,7 +63,7 @@ async def running_server(
     """Serve the process as `flowkick serve` does; gives its URL."""
     listening = listen_on("127.0.0.1", 0)
     port = listening.getsockname()[1]
-    server = PromptServer(make_server(process, protocol).config)
+    server = PromptServer(make_server(process, protocol).config, process.doorbell)
     task = asyncio.create_task(serve_process(process, server, listening))
     try:
         while not server.started:

@@ -21,6 +21,7 @@ from flowkick.core.logs import configure_logs, get_logger
 from flowkick.core.settings import load_settings
 from flowkick.storage.database import Database
 from flowkick.storage.migrate import current_revision, newest_revision, upgrade
+from flowkick.storage.waiting import Doorbell
 
 _log = get_logger(__name__)
 
@@ -64,6 +65,15 @@ async def serve_process(process: Process, server: uvicorn.Server, listening: soc
 class GracefulServer(uvicorn.Server):
     """A server for which a signal to stop is an ordinary end, and not a death by that signal."""
 
+    def __init__(self, config: uvicorn.Config, doorbell: Doorbell) -> None:
+        super().__init__(config)
+        self.doorbell = doorbell
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Let those go who wait for events, and end what is being answered."""
+        self.doorbell.close()
+        await super().shutdown(sockets)
+
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
         """Stop at SIGINT and SIGTERM; a second one ends the wait for open connections."""
@@ -91,7 +101,7 @@ def make_server(
         timeout_graceful_shutdown=20,
         backlog=1024,
     )
-    return GracefulServer(config)
+    return GracefulServer(config, process.doorbell)
 
 
 def listen_on(host: str, port: int) -> socket.socket:

@@ -7,6 +7,7 @@
     ├── NotFound            404   not there, or somebody else's
     ├── MethodNotAllowed    405
     ├── Conflict            409   the state of things speaks against it
+    ├── Gone                410   it was there, and is not kept any longer
     ├── TooLarge            413
     ├── UnsupportedMedia    415
     ├── TooManyRequests     429
@@ -77,6 +78,11 @@ class Conflict(FlowkickError):
 
 class IdempotencyConflict(Conflict):
     code = "idempotency_key_reused"
+
+
+class Gone(FlowkickError):
+    status = 410
+    code = "gone"
 
 
 class TooLarge(FlowkickError):

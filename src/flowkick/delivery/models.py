@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import Index, LargeBinary, text
+from sqlalchemy import BigInteger, FetchedValue, Index, LargeBinary, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from flowkick.storage.base import AdminLog, AdminScoped, Base, BigId, Json
@@ -51,10 +51,18 @@ class WebhookSubscription(AdminScoped, Base):
 
 
 class WebhookEvent(AdminLog, Base):
-    """One recorded change, with the bytes that every subscription gets."""
+    """One recorded change, with the bytes that every subscription gets.
+
+    `position` is where it stands in the feed, null where it is not in it; on PostgreSQL, the
+    database fills it in.
+    """
 
     __tablename__ = "WebhookEvent"
-    __table_args__ = (Index(None, "adminId", "createdAt"), Index(None, "userId"))
+    __table_args__ = (
+        Index(None, "adminId", "createdAt"),
+        Index(None, "userId"),
+        Index(None, "adminId", "position", "id"),
+    )
 
     id: Mapped[str] = mapped_column("id", primary_key=True)
     event: Mapped[str] = mapped_column("event")
@@ -62,6 +70,7 @@ class WebhookEvent(AdminLog, Base):
     sequence: Mapped[int] = mapped_column("sequence")
     body: Mapped[bytes] = mapped_column("body", LargeBinary)
     created_at: Mapped[datetime] = mapped_column("createdAt")
+    position: Mapped[int | None] = mapped_column("position", BigInteger, FetchedValue())
 
 
 class WebhookDelivery(AdminLog, Base):

@@ -14,6 +14,7 @@ from flowkick.delivery.client import Sender
 from flowkick.delivery.targets import TargetGuard
 from flowkick.storage.database import Database
 from flowkick.storage.tenancy import TenantSession
+from flowkick.storage.waiting import Doorbell
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +26,7 @@ class Context:
     clock: Clock
     sender: Sender
     guard: TargetGuard
+    doorbell: Doorbell
 
 
 def get_context(request: Request) -> Context:

@@ -30,6 +30,8 @@ from sqlalchemy.types import Text
 _M = TypeVar("_M")
 DELIVERIES_CHANNEL = "flowkick_deliveries"
 """The PostgreSQL notification channel on which a commit that queued deliveries is told."""
+EVENTS_CHANNEL = "flowkick_events"
+"""The one on which a commit is told that recorded events, but queued no delivery of them."""
 _DEADLOCK_DETECTED = "40P01"
 
 
@@ -119,11 +121,11 @@ def is_deadlock(error: DBAPIError) -> bool:
     return getattr(error.orig, "sqlstate", None) == _DEADLOCK_DETECTED
 
 
-async def notify_deliveries(session: AsyncSession) -> None:
-    """Tell workers in other processes, when this transaction commits. SQLite has none."""
+async def notify(session: AsyncSession, channel: str) -> None:
+    """Tell other processes when this transaction commits. On SQLite, they see it by themselves."""
     if not is_sqlite(session):
         await session.execute(
             text("SELECT pg_notify(:channel, '')"),
-            {"channel": DELIVERIES_CHANNEL},
+            {"channel": channel},
             execution_options={"scoped_by_hand": True},
         )

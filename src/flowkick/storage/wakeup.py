@@ -1,4 +1,4 @@
-"""Hears from other connections and processes that deliveries may have been queued.
+"""Hears from other connections and processes that something may have been committed.
 
 On PostgreSQL by LISTEN. On SQLite by looking at a number that every commit of another connection
 changes: it lies in memory that all processes share, and is read in a few microseconds.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any, Final
@@ -24,12 +24,19 @@ _RECONNECT_SECONDS: Final = 1.0
 LOOK_SECONDS: Final = 0.05
 
 
-async def listen(database: Database, wake: Callable[[], None]) -> None:
-    """Call `wake` when something may have been queued, until cancelled; reconnects for ever."""
+async def listen(
+    database: Database,
+    wake: Callable[[], None],
+    channels: Sequence[str] = (DELIVERIES_CHANNEL,),
+) -> None:
+    """Call `wake` when something was told on `channels`, until cancelled; reconnects for ever.
+
+    On SQLite, when anything may have been committed.
+    """
     if database.connect is None:
         await _watch(database.url.database or "", wake)
     else:
-        await _listen(database.connect, wake)
+        await _listen(database.connect, wake, channels)
 
 
 async def _watch(path: str, wake: Callable[[], None]) -> None:
@@ -59,14 +66,14 @@ def _commits(connection: sqlite3.Connection) -> int:
     return number
 
 
-async def _listen(connect: Connector, wake: Callable[[], None]) -> None:
+async def _listen(connect: Connector, wake: Callable[[], None], channels: Sequence[str]) -> None:
     import asyncpg  # noqa: PLC0415  # only PostgreSQL needs it
 
     while True:
         try:
             connection = await connect()
             try:
-                await _listen_on(connection, wake)
+                await _listen_on(connection, wake, channels)
             finally:
                 connection.terminate()
         except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
@@ -75,8 +82,9 @@ async def _listen(connect: Connector, wake: Callable[[], None]) -> None:
         await asyncio.sleep(_RECONNECT_SECONDS)
 
 
-async def _listen_on(connection: Any, wake: Callable[[], None]) -> None:
-    await connection.add_listener(DELIVERIES_CHANNEL, lambda *_: wake())
+async def _listen_on(connection: Any, wake: Callable[[], None], channels: Sequence[str]) -> None:
+    for channel in channels:
+        await connection.add_listener(channel, lambda *_: wake())
     wake()  # for what was queued while nobody listened
     while True:
         await asyncio.sleep(_CHECK_SECONDS)

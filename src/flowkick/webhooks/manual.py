@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import case, insert, select, update
+from sqlalchemy import case, insert, null, select, update
 
 from flowkick.core.clock import isoformat
 from flowkick.core.errors import Conflict, NotFound
@@ -74,6 +74,7 @@ async def _log_test(
             sequence=0,
             body=message.body,
             created_at=message.recorded_at,
+            position=null(),
         )
     )
     delivery = WebhookDelivery(

@@ -6,20 +6,15 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final
+from typing import Any
 
 from flowkick.core.clock import isoformat
 from flowkick.core.ids import new_id
-from flowkick.delivery.models import WebhookEvent
-from flowkick.storage.bulk import BulkStatement
-from flowkick.storage.dialects import notify_deliveries
+from flowkick.storage.dialects import DELIVERIES_CHANNEL, EVENTS_CHANNEL, notify
 from flowkick.storage.tenancy import QUEUED, RECORDED, TenantSession
 from flowkick.webhooks.fan_out import queue_deliveries
 from flowkick.webhooks.payloads import encode_event
-
-_RECORD: Final = BulkStatement.insert(
-    WebhookEvent, "id", "admin_id", "event", "user_id", "sequence", "body", "created_at"
-)
+from flowkick.webhooks.positions import record_events
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,16 +33,18 @@ async def emit(
     """Record events, in order, and queue their deliveries; returns the events' ids.
 
     Every subscription of the session's admin that matches gets a delivery: due now where it is
-    active, held where it is not. Joins the caller's transaction; its commit wakes the engine.
+    active, held where it is not. Joins the caller's transaction; its commit wakes the engine, and
+    who waits for the feed.
     """
     if not drafts:
         return []
     rows = [_row(session.admin_id, draft, source, now) for draft in drafts]
-    await _RECORD.run(session, rows)
+    await record_events(session, rows, now)
     session.info.setdefault(RECORDED, Counter()).update(map(_event_name, rows))
-    if await queue_deliveries(session, [(row["id"], row["event"]) for row in rows], now):
+    queued = await queue_deliveries(session, [(row["id"], row["event"]) for row in rows], now)
+    if queued:
         session.info[QUEUED] = True
-        await notify_deliveries(session)
+    await notify(session, DELIVERIES_CHANNEL if queued else EVENTS_CHANNEL)
     return [row["id"] for row in rows]
 
 

@@ -19,7 +19,7 @@ from flowkick.delivery.requests import headers_context, live_secrets, secret_con
 from flowkick.delivery.signing import new_secret
 from flowkick.delivery.states import UNFINISHED, DeliveryState
 from flowkick.delivery.targets import TargetGuard, TargetRefused
-from flowkick.storage.dialects import notify_deliveries
+from flowkick.storage.dialects import DELIVERIES_CHANNEL, notify
 from flowkick.storage.tenancy import QUEUED, TenantSession
 
 DELETED = "The subscription was deleted."
@@ -149,7 +149,7 @@ async def _release(session: TenantSession, subscription_id: str, now: datetime) 
     )
     if result.rowcount:
         session.info[QUEUED] = True
-        await notify_deliveries(session)
+        await notify(session, DELIVERIES_CHANNEL)
     return int(result.rowcount)
 
 

@@ -1,0 +1,205 @@
+"""The feed: all events of an admin in one order, to be read on from a cursor.
+
+A cursor is a place between two events. Nothing is ever put in before a place that was given out
+(see `positions`), so whoever goes on from the last cursor gets each event exactly once.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import msgspec
+from sqlalchemy import Select, func, literal, select, tuple_
+
+from flowkick.core.errors import Gone, InvalidInput
+from flowkick.delivery.models import WebhookEvent
+from flowkick.storage.dialects import among
+from flowkick.storage.tenancy import TenantSession
+from flowkick.webhooks.positions import Bounds, bounds
+
+STRETCH: Final = 10_000
+"""So many events are looked through for those that are wanted before an answer is given."""
+_MOST_BYTES: Final = 8 * 1024 * 1024
+_MARK: Final = "f1."
+NOW: Final = "now"
+_ADVICE: Final = "pass what nextCursor gave, or `now` to begin with what comes"
+
+
+class Place(msgspec.Struct, array_like=True, forbid_unknown_fields=True, frozen=True):
+    """A place in the feed: right behind the event `id` at `position`."""
+
+    position: int
+    id: str
+
+    def encode(self) -> str:
+        """As `nextCursor` gives it."""
+        packed = msgspec.json.encode(self)
+        return _MARK + base64.urlsafe_b64encode(packed).decode().rstrip("=")
+
+    @classmethod
+    def decode(cls, cursor: str) -> Place:
+        """The place of a cursor; InvalidInput where it has none."""
+        packed = cursor.removeprefix(_MARK)
+        try:
+            if packed == cursor:
+                raise _wrong()
+            plain = base64.b64decode(
+                packed + "=" * (-len(packed) % 4), altchars=b"-_", validate=True
+            )
+            place = msgspec.json.decode(plain, type=cls)
+        except (binascii.Error, msgspec.MsgspecError, ValueError):
+            raise _wrong() from None
+        if not place.id.isprintable() or not -1 <= place.position < 2**63 - 1:
+            raise _wrong()
+        return place
+
+
+_BEGINNING: Final = Place(-1, "")
+"""Before all events: positions begin at 0."""
+
+
+def _wrong() -> InvalidInput:
+    details = [{"field": "after", "problem": _ADVICE}]
+    return InvalidInput(f"The cursor in `after` can't be used: {_ADVICE}.", details=details)
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Some events, and where to go on."""
+
+    bodies: Sequence[bytes]
+    next: Place
+    has_more: bool
+    removed: int
+    """Events between the two places whose bodies are no longer kept."""
+    coming: bool
+    """Whether there are events that may not be given before another transaction ends."""
+
+
+async def read_page(
+    session: TenantSession,
+    after: Place | None,
+    *,
+    names: Sequence[str] | None,
+    limit: int,
+    stretch: int = STRETCH,
+) -> Page:
+    """The events behind `after`, or from the beginning; of `names` only, where these are given.
+
+    Raises Gone where `after` is of a database that this one is not, or no longer.
+    """
+    until = await bounds(session)
+    after = after or _BEGINNING
+    _check(after, until)
+    walk = _Walk(session, after, until, names, stretch)
+    rows = await walk.rows(limit + 1)
+    chosen = _up_to_bytes(rows[:limit])
+    if len(chosen) < len(rows):
+        place, more = Place(chosen[-1].position, chosen[-1].id), True
+    else:
+        place, more = await walk.end()
+    bodies = await _bodies(session, [row.id for row in chosen if row.size])
+    return Page(
+        [bodies[row.id] for row in chosen if row.id in bodies],
+        place,
+        more,
+        sum(row.id not in bodies for row in chosen),
+        coming=not more and not chosen and await _is_coming(session, until),
+    )
+
+
+async def end_of_feed(session: TenantSession) -> Page:
+    """No events, and the place behind all that are there."""
+    until = await bounds(session)
+    return Page([], Place(until.settled, ""), has_more=False, removed=0, coming=False)
+
+
+def _check(after: Place, until: Bounds) -> None:
+    if after.position > until.given_out:
+        raise Gone(
+            "This cursor is of a later state of the database, which was restored from a copy since:"
+            " begin anew without `after`, and drop events that you have seen by their ids."
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Walk:
+    """A way through the feed from a place on, as far as it is settled."""
+
+    session: TenantSession
+    after: Place
+    until: Bounds
+    names: Sequence[str] | None
+    stretch: int
+
+    async def rows(self, limit: int) -> Sequence[Any]:
+        """(position, id, size of the body) of the events that are wanted."""
+        size = func.length(WebhookEvent.body).label("size")
+        if self.names is None:
+            plain = await self.session.execute(self._all(size).limit(limit))
+            return list(plain)
+        mine = WebhookEvent.admin_id == self.session.admin_id
+        walked = self._all(size, WebhookEvent.event).where(mine).limit(self.stretch).subquery()
+        statement: Select[Any] = (
+            select(walked.c.position, walked.c.id, walked.c.size)
+            .where(among(self.session, walked.c.event, self.names))
+            .order_by(walked.c.position, walked.c.id)
+            .limit(limit)
+        )
+        by_hand = {"scoped_by_hand": True}
+        return list(await self.session.execute(statement, execution_options=by_hand))
+
+    async def end(self) -> tuple[Place, bool]:
+        """Where to go on when all that was looked through is given, and whether more is there."""
+        if self.names is not None:
+            statement = self._all().offset(self.stretch - 1).limit(1)
+            last = (await self.session.execute(statement)).one_or_none()
+            if last is not None:
+                return Place(last.position, last.id), True
+        # Behind all that is settled: who waits long for a rare event looks at no other twice.
+        return max(self.after, Place(self.until.settled, ""), key=_position), False
+
+    def _all(self, *columns: Any) -> Select[Any]:
+        here = tuple_(
+            literal(self.after.position, WebhookEvent.position.type), literal(self.after.id)
+        )
+        return (
+            select(WebhookEvent.position, WebhookEvent.id, *columns)
+            .where(
+                tuple_(WebhookEvent.position, WebhookEvent.id) > here,
+                WebhookEvent.position < self.until.settled,
+            )
+            .order_by(WebhookEvent.position, WebhookEvent.id)
+        )
+
+
+def _position(place: Place) -> int:
+    return place.position
+
+
+def _up_to_bytes(rows: Sequence[Any]) -> Sequence[Any]:
+    """As many of the rows as an answer may be large; at least one."""
+    total = 0
+    for number, row in enumerate(rows):
+        total += row.size
+        if total > _MOST_BYTES and number:
+            return rows[:number]
+    return rows
+
+
+async def _bodies(session: TenantSession, ids: Sequence[str]) -> dict[str, bytes]:
+    if not ids:
+        return {}
+    rows = await session.execute(
+        select(WebhookEvent.id, WebhookEvent.body).where(among(session, WebhookEvent.id, ids))
+    )
+    return {row.id: row.body for row in rows if row.body}
+
+
+async def _is_coming(session: TenantSession, until: Bounds) -> bool:
+    statement = select(WebhookEvent.id).where(WebhookEvent.position >= until.settled).limit(1)
+    return await session.scalar(statement) is not None
