@@ -28,6 +28,7 @@ from flowkick.storage.database import Database
 from flowkick.storage.waiting import Doorbell
 from flowkick.tools import routes as tools
 from flowkick.users import interaction_routes as interactions
+from flowkick.users import reconcile_routes as reconciling
 from flowkick.users import routes as users
 from flowkick.webhooks import feed_routes as feed
 from flowkick.webhooks import routes as webhooks
@@ -37,6 +38,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     webhooks.router,
     feed.router,
     users.router,
+    reconciling.router,
     interactions.router,
     tools.router,
     bookings.router,
