@@ -16,6 +16,9 @@ from flowkick.webhooks.fan_out import queue_deliveries
 from flowkick.webhooks.payloads import encode_event
 from flowkick.webhooks.positions import record_events
 
+Frozen = dict[str, Any]
+"""An event about to be recorded, by the attributes of `WebhookEvent`; its bytes are made."""
+
 
 @dataclass(frozen=True, slots=True)
 class Draft:
@@ -36,9 +39,17 @@ async def emit(
     active, held where it is not. Joins the caller's transaction; its commit wakes the engine, and
     who waits for the feed.
     """
-    if not drafts:
+    return await emit_frozen(
+        session, [freeze(session.admin_id, draft, source, now) for draft in drafts], now=now
+    )
+
+
+async def emit_frozen(
+    session: TenantSession, rows: Sequence[Frozen], *, now: datetime
+) -> list[str]:
+    """As `emit`, of events whose bytes are made already."""
+    if not rows:
         return []
-    rows = [_row(session.admin_id, draft, source, now) for draft in drafts]
     await record_events(session, rows, now)
     session.info.setdefault(RECORDED, Counter()).update(map(_event_name, rows))
     queued = await queue_deliveries(session, [(row["id"], row["event"]) for row in rows], now)
@@ -48,12 +59,13 @@ async def emit(
     return [row["id"] for row in rows]
 
 
-def _event_name(row: dict[str, Any]) -> str:
+def _event_name(row: Frozen) -> str:
     name: str = row["event"]
     return name
 
 
-def _row(admin_id: str, draft: Draft, source: str, now: datetime) -> dict[str, Any]:
+def freeze(admin_id: str, draft: Draft, source: str, now: datetime) -> Frozen:
+    """The row of an event, with the bytes that every attempt and every subscription gets."""
     event_id = new_id("evt")
     return {
         "id": event_id,
