@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Annotated, Any, Final, Literal
@@ -106,6 +106,8 @@ class Criterion:
     """For a database that chooses its way itself."""
     test: ColumnElement[bool]
     """Of one row at a time: no database turns it into a way to find rows."""
+    probe: Callable[[Any], ColumnElement[bool]] | None = None
+    """`test`, of a user's id alone: an index answers it without the user's row."""
     candidates: Select[Any] | None = None
     """All who may meet it, found by an index; None where no index knows."""
     exact: bool = False
@@ -205,10 +207,15 @@ def _having(
 ) -> Criterion:
     """Users to whom a row of `model` belongs."""
     candidates = select(model.user_id).where(which)
-    one = select(model.user_id).where(model.user_id == User.id, which).correlate(User).limit(1)
+
+    def probe(user_id: Any) -> ColumnElement[bool]:
+        one = select(model.user_id).where(model.user_id == user_id, which).limit(1)
+        return one.correlate_except(model).scalar_subquery().is_not(None)
+
     return Criterion(
         condition=User.id.in_(candidates),
-        test=one.scalar_subquery().is_not(None),
+        test=probe(User.id),
+        probe=probe,
         candidates=candidates,
         exact=exact,
         member=User.id,

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from math import isqrt
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Select, UnaryExpression, and_, case, func, select
+from sqlalchemy import ColumnElement, Select, UnaryExpression, case, func, select
 
 from flowkick.storage.dialects import is_sqlite
 from flowkick.storage.tenancy import TenantSession
@@ -25,8 +25,8 @@ from flowkick.users.models import User, UserCount
 
 _GATHERING: Final = 5
 """To gather, test and sort a user costs as much as to walk past so many."""
-_SAMPLE: Final = 500
-_COMMON: Final = 10
+_SAMPLE: Final = 1000
+_COMMON: Final = 4
 """So many of the sample have a word that is common: no index needs to be asked for it."""
 _ESTIMATED_FROM: Final = 2000
 _COUNTED_BY_INDEX: Final = 4000
@@ -102,19 +102,22 @@ class _Search:
             mine.append(since.beyond(self.order))
         if until is not None:
             mine.append(until.not_beyond(self.order))
-        return await self._rows(mine, found)
+        return await self._rows([*mine, *(item.test for item in self._unordered())], found)
 
     async def gather(self, criterion: Criterion, known: int) -> Sequence[Any]:
         """Rows of all candidates, of which about so many are known."""
-        return await self._rows([_gathered(self.session, criterion, known), *self._ordered()])
+        gathered = _gathered(self.session, criterion, known, self._unordered())
+        return await self._rows([*gathered, *self._ordered()])
+
+    def _unordered(self) -> list[Criterion]:
+        return [item for item in self.criteria if item.column is not self.order.column]
 
     async def _rows(
         self, conditions: Sequence[ColumnElement[bool]], found: int = 0
     ) -> Sequence[Any]:
-        tests = [item.test for item in self.criteria if item.column is not self.order.column]
         statement = (
             select(*self.columns, self.order.column, User.id)
-            .where(*conditions, *tests)
+            .where(*conditions)
             .order_by(*self.order.expressions)
             .offset(self.offset or None)
             .limit(self.limit + 1 - found)
@@ -180,13 +183,26 @@ async def _find_rows(wanted: _Search, pace: Pace) -> Sequence[Any]:
     return [*rows, *await wanted.walk(since=until, found=len(rows))]
 
 
-def _gathered(session: TenantSession, criterion: Criterion, known: int) -> ColumnElement[bool]:
-    """The admin's users among the candidates, found by these and by nothing else."""
+def _gathered(
+    session: TenantSession, criterion: Criterion, known: int, criteria: Sequence[Criterion]
+) -> list[ColumnElement[bool]]:
+    """The admin's users among the candidates who meet all `criteria`; found by nothing else.
+
+    Candidates that another of `criteria` rules out by an index are left out before their rows are
+    read.
+    """
     # They were counted in another statement: there may be some more by now.
     bounded = _candidates(criterion).limit(2 * known + 1000).subquery()
+    chosen = select(*bounded.c)
+    tested = [item for item in criteria if item is not criterion or not item.exact]
+    if criterion.member is User.id:
+        (user_id,) = bounded.c
+        probed = [item for item in tested if item.probe is not None and item is not criterion]
+        chosen = chosen.where(*(item.probe(user_id) for item in probed if item.probe is not None))
+        tested = [item for item in tested if item.probe is None or item is criterion]
     # An expression, so that no database takes an index that begins with the admin.
     mine = User.admin_id.concat("") == session.admin_id
-    return and_(mine, _member(criterion).in_(select(*bounded.c)))
+    return [mine, _member(criterion).in_(chosen), *(item.test for item in tested)]
 
 
 def _candidates(criterion: Criterion) -> Select[Any]:
@@ -235,12 +251,10 @@ async def count_users(session: TenantSession, criteria: Sequence[Criterion]) -> 
     if len(criteria) == 1 and criteria[0].exact:
         counted = select(func.count()).select_from(_candidates(criteria[0]).subquery())
         return await session.scalar(counted, execution_options=_BY_HAND) or 0
-    mine = User.admin_id == session.admin_id
-    conditions = [item.condition for item in criteria]
+    conditions = [User.admin_id == session.admin_id, *(item.condition for item in criteria)]
     if (few := await _few(session, criteria)) is not None:
-        mine = _gathered(session, few, _COUNTED_BY_INDEX)
-        conditions = [item.test for item in criteria]
-    statement = select(func.count()).select_from(User).where(mine, *conditions)
+        conditions = _gathered(session, few, _COUNTED_BY_INDEX, criteria)
+    statement = select(func.count()).select_from(User).where(*conditions)
     return await session.scalar(statement, execution_options=_BY_HAND) or 0
 
 
