@@ -94,15 +94,28 @@ class _Search:
         return bounds if self.after is None else [*bounds, self.after.beyond(self.order)]
 
     async def walk(
-        self, *, since: Position | None = None, until: Position | None = None, found: int = 0
+        self,
+        *,
+        since: Position | None = None,
+        until: Position | None = None,
+        found: int = 0,
+        among: Criterion | None = None,
     ) -> Sequence[Any]:
-        """Rows in their order, beyond `since` up to `until`; so many `found` already."""
+        """Rows in their order, beyond `since` up to `until`; so many `found` already.
+
+        With `among`, its candidates are read first, and each user is looked for there.
+        """
         mine = [User.admin_id == self.session.admin_id, *self._ordered()]
         if since is not None:
             mine.append(since.beyond(self.order))
         if until is not None:
             mine.append(until.not_beyond(self.order))
-        return await self._rows([*mine, *(item.test for item in self._unordered())], found)
+        if among is not None:
+            # As a value, so that no database makes a join of it.
+            mine.append(_member(among).in_(_candidates(among)).is_(True))
+        settled = among if among is not None and among.exact else None
+        tests = [item.test for item in self._unordered() if item is not settled]
+        return await self._rows([*mine, *tests], found)
 
     async def gather(self, criterion: Criterion, known: int) -> Sequence[Any]:
         """Rows of all candidates, of which about so many are known."""
@@ -174,13 +187,18 @@ async def _find_rows(wanted: _Search, pace: Pace) -> Sequence[Any]:
     # Here there are less than the candidates of any one criterion let hope for.
     expected = min(pace.stretch * wanted.needed // (len(rows) + 1), total)
     most = max(few, expected // _GATHERING)
-    for bound in sorted({min(8 * few, most), most}):  # who is found by the less, saves counting
+    largest = max(most, expected)
+    for bound in sorted({min(8 * few, largest), largest}):  # who is found by the less, saves time
         fewest, known = await _fewest(wanted.session, wanted.others, bound)
         if known < bound:
-            return await wanted.gather(fewest, known)
+            break
+    if known < most:
+        return await wanted.gather(fewest, known)
+    # A walk past more users than there are candidates looks each up among these.
+    among = fewest if known < expected else None
     if wanted.offset:  # how many of them the stretch held is not known
-        return await wanted.walk()
-    return [*rows, *await wanted.walk(since=until, found=len(rows))]
+        return await wanted.walk(among=among)
+    return [*rows, *await wanted.walk(since=until, found=len(rows), among=among)]
 
 
 def _gathered(
