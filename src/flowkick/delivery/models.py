@@ -11,7 +11,7 @@ from datetime import datetime
 from sqlalchemy import BigInteger, FetchedValue, Index, LargeBinary, text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from flowkick.storage.base import AdminLog, AdminScoped, Base, BigId, Json
+from flowkick.storage.base import AdminPart, AdminScoped, Base, BigId, Json
 
 
 class WebhookSubscription(AdminScoped, Base):
@@ -50,7 +50,7 @@ class WebhookSubscription(AdminScoped, Base):
     updated_at: Mapped[datetime] = mapped_column("updatedAt")
 
 
-class WebhookEvent(AdminLog, Base):
+class WebhookEvent(AdminPart, Base):
     """One recorded change, with the bytes that every subscription gets.
 
     `position` is where it stands in the feed, null where it is not in it; on PostgreSQL, the
@@ -73,7 +73,7 @@ class WebhookEvent(AdminLog, Base):
     position: Mapped[int | None] = mapped_column("position", BigInteger, FetchedValue())
 
 
-class WebhookDelivery(AdminLog, Base):
+class WebhookDelivery(AdminPart, Base):
     """One event on its way to one subscription.
 
     `attempt` counts the attempts of the schedule recorded so far; `last_attempt` is the highest
@@ -116,7 +116,7 @@ class WebhookDelivery(AdminLog, Base):
     finished_at: Mapped[datetime | None] = mapped_column("finishedAt")
 
 
-class WebhookAttempt(AdminLog, Base):
+class WebhookAttempt(AdminPart, Base):
     """One HTTP request of a delivery, and what came of it."""
 
     __tablename__ = "WebhookAttempt"

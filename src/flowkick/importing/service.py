@@ -32,7 +32,7 @@ from flowkick.storage.database import Database
 from flowkick.storage.dialects import is_deadlock
 from flowkick.storage.tenancy import TenantSession
 
-BATCH: Final = 1000
+BATCH: Final = 2500
 _DEADLOCKS: Final = 4
 
 

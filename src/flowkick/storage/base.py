@@ -72,10 +72,11 @@ class AdminScoped:
     )
 
 
-class AdminLog(AdminScoped):
-    """Like `AdminScoped`, without the foreign key: for logs written thousands a second.
+class AdminPart(AdminScoped):
+    """Like `AdminScoped`, without the foreign key: for rows written thousands a second.
 
-    The key would cost one look-up a row, and such rows are removed by age, not with their admin.
+    The key would cost one look-up a row. Such rows go by age, or with the row that they are part
+    of.
     """
 
     admin_id: Mapped[str] = mapped_column("adminId", sort_order=-1)

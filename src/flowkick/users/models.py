@@ -9,7 +9,7 @@ from typing import Any, Final
 from sqlalchemy import BigInteger, ForeignKey, Index, UniqueConstraint, event, inspect
 from sqlalchemy.orm import Mapped, mapped_column
 
-from flowkick.storage.base import AdminLog, AdminScoped, Base, BinaryText
+from flowkick.storage.base import AdminPart, AdminScoped, Base, BinaryText
 from flowkick.users.folding import user_keys, value_key
 
 
@@ -87,7 +87,7 @@ def _follow_names(_mapper: Any, _connection: Any, user: User) -> None:
             setattr(user, key, value)
 
 
-class UserCount(AdminLog, Base):
+class UserCount(AdminPart, Base):
     """How many users an admin has: the sum of its rows, which triggers on "User" keep.
 
     Each connection adds to a row of its own, so that none waits for another's transaction.
@@ -123,7 +123,7 @@ class Tag(AdminScoped, Base):
     created_at: Mapped[datetime] = mapped_column("createdAt")
 
 
-class ContactTag(AdminScoped, Base):
+class ContactTag(AdminPart, Base):
     """A tag on a user. `source` says who put it there: a sync removes only what a sync put."""
 
     __tablename__ = "ContactTag"
@@ -149,7 +149,7 @@ class CustomField(AdminScoped, Base):
     created_at: Mapped[datetime] = mapped_column("createdAt")
 
 
-class CustomFieldValue(AdminScoped, Base):
+class CustomFieldValue(AdminPart, Base):
     """The value that one user has in one custom field: text, or null."""
 
     __tablename__ = "CustomFieldValue"

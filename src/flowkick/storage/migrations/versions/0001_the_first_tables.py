@@ -316,9 +316,6 @@ def upgrade() -> None:
         sa.Column("source", sa.Text(), nullable=False),
         sa.Column("appliedAt", UtcDateTime(), nullable=False),
         sa.ForeignKeyConstraint(
-            ["adminId"], ["Admin.id"], name=op.f("fk_ContactTag_adminId"), ondelete="CASCADE"
-        ),
-        sa.ForeignKeyConstraint(
             ["tagId"], ["Tag.id"], name=op.f("fk_ContactTag_tagId"), ondelete="CASCADE"
         ),
         sa.ForeignKeyConstraint(
@@ -339,9 +336,6 @@ def upgrade() -> None:
         sa.Column("value", sa.Text(), nullable=True),
         sa.Column("valueKey", sa.Text(), nullable=True),
         sa.Column("updatedAt", UtcDateTime(), nullable=False),
-        sa.ForeignKeyConstraint(
-            ["adminId"], ["Admin.id"], name=op.f("fk_CustomFieldValue_adminId"), ondelete="CASCADE"
-        ),
         sa.ForeignKeyConstraint(
             ["fieldId"],
             ["CustomField.id"],
