@@ -65,12 +65,13 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str
 
 
 @pytest.fixture
-def settings(database_url: str) -> Settings:
+def settings(database_url: str, tmp_path: Path) -> Settings:
     """Settings as an operator would have them, with loopback allowed as a target."""
     return load_settings(
         _env_file=None,
         database_url=database_url,
         secret_key=MASTER_KEY,
+        data_dir=tmp_path / "data",
         port=0,
         allowed_targets="127.0.0.0/8",
         log_level="warning",

@@ -19,6 +19,9 @@ from flowkick.delivery.client import Sender
 from flowkick.delivery.engine import Engine
 from flowkick.delivery.requests import RequestBuilder
 from flowkick.delivery.targets import TargetGuard
+from flowkick.exports import routes as exports
+from flowkick.exports.files import FileStore
+from flowkick.exports.making import Exporter
 from flowkick.http.context import Context
 from flowkick.jobs.run import Handler
 from flowkick.jobs.runner import JobRunner
@@ -44,6 +47,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     bookings.router,
     qr_codes.router,
     conversations.router,
+    exports.router,
     connectors.router,
 )
 
@@ -64,6 +68,12 @@ class Process:
         self.doorbell = Doorbell(self.database)
         self.sender = Sender(self.guard, connections=settings.concurrency)
         self.builder = RequestBuilder(settings.key_ring)
+        self.exporter = Exporter(
+            self.database,
+            FileStore(settings.data_folder),
+            clock,
+            lease_seconds=settings.lease_seconds,
+        )
         self.jobs = JobRunner(self.database, JOBS, clock)
         self.worker = Worker(self.database, self._make_engine, duties=(self.jobs.run,))
 
@@ -113,6 +123,7 @@ class Process:
             context, ROUTERS, lifespan=lifespan, worker_state=self._worker_state
         )
         application.state.manychat = self.manychat
+        application.state.exporter = self.exporter
         return application
 
     def _worker_state(self) -> str:

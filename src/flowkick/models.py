@@ -5,6 +5,7 @@ from __future__ import annotations
 from flowkick.auth import models as auth
 from flowkick.connectors import models as connectors
 from flowkick.delivery import models as delivery
+from flowkick.exports import models as exports
 from flowkick.history import models as history
 from flowkick.http import models as http
 from flowkick.importing import models as importing
@@ -16,6 +17,7 @@ __all__ = [
     "auth",
     "connectors",
     "delivery",
+    "exports",
     "history",
     "http",
     "importing",

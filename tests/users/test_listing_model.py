@@ -17,7 +17,7 @@ from flowkick.core.clock import isoformat
 from flowkick.storage.database import Database
 from flowkick.users.finding import Pace
 from flowkick.users.listing import list_users
-from flowkick.users.query import parse_query
+from flowkick.users.query import UsersQuery, parse_query
 from tests.conftest import new_admin
 from tests.users.listed import DRINKS, QUERY_WORDS, START, TAGS, Model, add_people
 
@@ -35,7 +35,9 @@ class Listed:
 
     async def list(self, query: dict[str, Any], pace: Pace | None = None) -> dict[str, Any]:
         async with self.database.reading(self.admin_id) as session:
-            answer = await list_users(session, parse_query(_items(query)), pace=pace or Pace())
+            answer = await list_users(
+                session, parse_query(_items(query), UsersQuery), pace=pace or Pace()
+            )
         found: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(answer))
         return found
 

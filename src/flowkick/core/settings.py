@@ -36,6 +36,11 @@ class Settings(BaseSettings):
         description="Master keys that encrypt stored secrets, separated by commas; the first "
         "encrypts. With SQLite one is made once and kept in a 0600 file beside the database.",
     )
+    data_dir: Path | None = Field(
+        None,
+        description="Where export files are kept. By default, a folder beside a SQLite database, "
+        "and `flowkick-data` in the working directory with PostgreSQL.",
+    )
     host: str = Field("127.0.0.1", description="Where the API listens.")
     port: int = Field(3000, ge=0, le=65535, description="Where the API listens.")
     trust_admin_header: bool = Field(
@@ -92,6 +97,14 @@ class Settings(BaseSettings):
         if not self.database_url.startswith(prefix):
             return None
         return Path(self.database_url.removeprefix(prefix))
+
+    @property
+    def data_folder(self) -> Path:
+        """The folder for files, which is made when the first one is written."""
+        if self.data_dir is not None:
+            return self.data_dir
+        path = self.sqlite_path
+        return Path("flowkick-data") if path is None else path.with_name(path.name + ".data")
 
     @cached_property
     def key_ring(self) -> KeyRing:

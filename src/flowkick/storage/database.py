@@ -23,6 +23,8 @@ _SQLITE_READERS = 4
 _LOCKED_TRIES = 200
 _LOCKED_PAUSE_SECONDS = 0.05
 _POSTGRES_CONNECTIONS = 15
+_SNAPSHOTS = 4
+_READING = ("query_only = ON",)
 
 
 class Database:
@@ -42,13 +44,15 @@ class Database:
         """Opens a connection beside the pool; None on SQLite."""
         if self.connect is None:
             self.writer, self.reader = _sqlite_engines(url)
+            self.snapshots = _sqlite_engine(url, _SNAPSHOTS, _READING, "BEGIN")
         else:
-            self.writer = self.reader = _postgres_engine(self.connect)
+            self.writer = self.reader = _postgres_engine(self.connect, _POSTGRES_CONNECTIONS)
+            self.snapshots = _postgres_engine(self.connect, _SNAPSHOTS)
 
     async def close(self) -> None:
         """Close every connection."""
-        await self.reader.dispose()
-        await self.writer.dispose()
+        for engine in (self.snapshots, self.reader, self.writer):
+            await engine.dispose()
 
     def on_queued(self, listener: Callable[[], None]) -> None:
         """Call `listener` after each commit of this process that queued deliveries."""
@@ -65,6 +69,20 @@ class Database:
         """A read-only session in the name of one admin."""
         async with TenantSession(self.reader, admin_id) as session:
             yield session
+
+    @asynccontextmanager
+    async def snapshot(self, admin_id: str) -> AsyncIterator[TenantSession]:
+        """A read-only session in which all is of one moment, however long it takes to read.
+
+        Such sessions have connections of their own, so that no other reader waits for theirs.
+        """
+        async with self.snapshots.connect() as connection:
+            if not self.is_sqlite:  # whose transactions are snapshots anyway
+                await connection.execution_options(
+                    isolation_level="REPEATABLE READ", postgresql_readonly=True
+                )
+            async with TenantSession(connection, admin_id) as session:
+                yield session
 
     @asynccontextmanager
     async def system_transaction(self) -> AsyncIterator[TenantSession]:
@@ -102,11 +120,11 @@ class Database:
             await connection.execute(text("SELECT 1"))
 
 
-def _postgres_engine(connect: Connector) -> AsyncEngine:
+def _postgres_engine(connect: Connector, size: int) -> AsyncEngine:
     return create_async_engine(
         "postgresql+asyncpg://",
         async_creator=connect,
-        pool_size=_POSTGRES_CONNECTIONS,
+        pool_size=size,
         max_overflow=0,
         pool_timeout=30,
         pool_pre_ping=True,
@@ -115,23 +133,24 @@ def _postgres_engine(connect: Connector) -> AsyncEngine:
 
 
 def _sqlite_engines(url: URL) -> tuple[AsyncEngine, AsyncEngine]:
-    def engine(size: int) -> AsyncEngine:
-        return create_async_engine(
-            url.set(drivername="sqlite+aiosqlite"),
-            poolclass=AsyncAdaptedQueuePool,
-            pool_size=size,
-            max_overflow=0,
-            pool_timeout=30,
-            hide_parameters=True,
-        )
-
-    writer, reader = engine(1), engine(_SQLITE_READERS)
-    _on_connect(writer, ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON"))
-    _on_connect(reader, ("query_only = ON",))
+    writing = ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON")
     # IMMEDIATE: a write lock taken late would fail where another process wrote in between.
-    _on_begin(writer, "BEGIN IMMEDIATE")
-    _on_begin(reader, "BEGIN")
-    return writer, reader
+    writer = _sqlite_engine(url, 1, writing, "BEGIN IMMEDIATE")
+    return writer, _sqlite_engine(url, _SQLITE_READERS, _READING, "BEGIN")
+
+
+def _sqlite_engine(url: URL, size: int, pragmas: tuple[str, ...], begin: str) -> AsyncEngine:
+    engine = create_async_engine(
+        url.set(drivername="sqlite+aiosqlite"),
+        poolclass=AsyncAdaptedQueuePool,
+        pool_size=size,
+        max_overflow=0,
+        pool_timeout=30,
+        hide_parameters=True,
+    )
+    _on_connect(engine, pragmas)
+    _on_begin(engine, begin)
+    return engine
 
 
 def _on_connect(engine: AsyncEngine, pragmas: tuple[str, ...]) -> None:

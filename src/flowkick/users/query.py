@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, TypeVar
 
 from fastapi import Request
 from fastapi.exceptions import RequestValidationError
@@ -22,6 +22,7 @@ from flowkick.users.cursors import Order, SortBy, SortOrder
 from flowkick.users.filters import UserFilters
 from flowkick.users.shown import SELECTABLE
 
+_Q = TypeVar("_Q", bound=UserFilters)
 MAX_LIMIT: Final = 1000
 MAX_OFFSET: Final = 2**31 - 1
 _DEEP: Final = re.compile(r"(\w+)\[(.*)\]", re.DOTALL)
@@ -93,13 +94,13 @@ class UsersQuery(UserFilters):
 
 def users_query(request: Request) -> UsersQuery:
     """The query of a request; RequestValidationError where a part of it can't be."""
-    return parse_query(request.query_params.multi_items())
+    return parse_query(request.query_params.multi_items(), UsersQuery)
 
 
-def parse_query(items: Iterable[tuple[str, str]]) -> UsersQuery:
+def parse_query(items: Iterable[tuple[str, str]], model: type[_Q]) -> _Q:
     """The query that these names and values make."""
     try:
-        return UsersQuery.model_validate(_gathered(items))
+        return model.model_validate(_gathered(items))
     except ValidationError as error:
         problems = error.errors(include_url=False, include_context=False, include_input=False)
         raise RequestValidationError(

@@ -1,0 +1,1 @@
+"""Files of users, complete before their first byte leaves, and the log of who got which."""

@@ -1,0 +1,150 @@
+"""An export while somebody waits for it: the file is complete and logged before anyone gets it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Final
+
+from flowkick.core.clock import Clock
+from flowkick.core.errors import Conflict, FlowkickError, InternalError
+from flowkick.core.logs import get_logger
+from flowkick.exports import service
+from flowkick.exports.columns import Column, find_columns
+from flowkick.exports.files import FileBeingWritten, FileStore
+from flowkick.exports.models import DataExport
+from flowkick.exports.rows import Selection, count
+from flowkick.exports.service import By
+from flowkick.exports.writers import About, Format
+from flowkick.exports.writing import in_thread, write_users
+from flowkick.storage.database import Database
+from flowkick.storage.tenancy import TenantSession
+
+_log = get_logger(__name__)
+KEPT: Final = timedelta(hours=1)
+"""A file that was fetched at once stays for so long, for a download that has to be resumed."""
+STOPPED: Final = "It was stopped: the client went away, or the process ended."
+_FAILED: Final = "It failed; the log of the server tells why."
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A file that somebody waits for."""
+
+    format: Format
+    selection: Selection
+    by: By
+    bom: bool = False
+
+
+class Exporter:
+    """Makes the files of a process."""
+
+    def __init__(
+        self, database: Database, files: FileStore, clock: Clock, *, lease_seconds: float
+    ) -> None:
+        self._database = database
+        self._clock = clock
+        self._lease = lease_seconds
+        self.files = files
+
+    async def export(self, admin_id: str, wanted: Wanted) -> DataExport:
+        """Make a file, and log it. Cancelled, or failed, it leaves no file and a `failed` entry."""
+        async with self._database.snapshot(admin_id) as session:
+            columns = await find_columns(
+                session,
+                wanted.selection.fields,
+                includes=wanted.selection.includes,
+                nested=wanted.format.nested,
+            )
+            export = await self._begin(admin_id, wanted, columns)
+            try:
+                async with self._leased(admin_id, export.id):
+                    return await self._write(session, export, wanted, columns)
+            except BaseException as error:
+                await asyncio.shield(self._fail(admin_id, export.id, error))
+                raise
+
+    async def _begin(self, admin_id: str, wanted: Wanted, columns: list[Column]) -> DataExport:
+        now = self._clock()
+        async with self._database.transaction(admin_id) as session:
+            return await service.begin(
+                session,
+                service.Asked(wanted.format.name, wanted.selection, columns, wanted.by),
+                now=now,
+                lease_until=now + timedelta(seconds=self._lease),
+            )
+
+    async def _write(
+        self, session: TenantSession, export: DataExport, wanted: Wanted, columns: list[Column]
+    ) -> DataExport:
+        name = f"{export.id}.{wanted.format.name}"
+        file = await in_thread(lambda: self.files.begin(name))
+        try:
+            written = await self._fill(session, file, export, wanted, columns)
+            stored = await in_thread(file.finish)
+        except BaseException:
+            file.discard()
+            raise
+        try:
+            async with self._database.transaction(export.admin_id) as own:
+                return await service.finish(
+                    own, export.id, stored, records=written, now=self._clock(), kept=KEPT
+                )
+        except BaseException:
+            self.files.remove(name)
+            raise
+
+    async def _fill(
+        self,
+        session: TenantSession,
+        file: FileBeingWritten,
+        export: DataExport,
+        wanted: Wanted,
+        columns: list[Column],
+    ) -> int:
+        about = About(
+            exported_at=export.created_at,
+            record_count=await count(session, wanted.selection) if wanted.format.nested else 0,
+            filters=wanted.selection.described(),
+            includes=wanted.selection.includes,
+            bom=wanted.bom,
+        )
+        written = await write_users(
+            session, wanted.format, columns, wanted.selection, sink=file, about=about
+        )
+        if wanted.format.nested and written != about.record_count:
+            raise InternalError(f"{about.record_count} users were counted, {written} written.")
+        return written
+
+    async def _fail(self, admin_id: str, export_id: str, error: BaseException) -> None:
+        if isinstance(error, asyncio.CancelledError):
+            reason = STOPPED
+        else:
+            reason = error.sentence if isinstance(error, FlowkickError) else _FAILED
+            _log.error("export_failed", export_id=export_id, exc_info=error)
+        try:
+            async with self._database.transaction(admin_id) as session:
+                await service.fail(session, export_id, reason, now=self._clock())
+        except Conflict:  # it had ended already
+            return
+
+    @asynccontextmanager
+    async def _leased(self, admin_id: str, export_id: str) -> AsyncIterator[None]:
+        """Keep the lease, by which others see that this process is alive."""
+        keeper = asyncio.create_task(self._keep(admin_id, export_id))
+        try:
+            yield
+        finally:
+            keeper.cancel()
+
+    async def _keep(self, admin_id: str, export_id: str) -> None:
+        while True:
+            await asyncio.sleep(self._lease / 4)
+            until = self._clock() + timedelta(seconds=self._lease)
+            async with self._database.transaction(admin_id) as session:
+                if not await service.extend(session, export_id, until):
+                    return
