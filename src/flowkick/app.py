@@ -26,6 +26,10 @@ from flowkick.http.context import Context
 from flowkick.jobs.run import Handler
 from flowkick.jobs.runner import JobRunner
 from flowkick.qr_codes import routes as qr_codes
+from flowkick.replays import routes as replays
+from flowkick.replays.backfilling import backfill
+from flowkick.replays.replaying import replay
+from flowkick.replays.service import BACKFILL, REPLAY
 from flowkick.storage import migrate
 from flowkick.storage.database import Database
 from flowkick.storage.waiting import Doorbell
@@ -40,6 +44,7 @@ from flowkick.worker import Worker
 ROUTERS: tuple[APIRouter, ...] = (
     webhooks.router,
     feed.router,
+    replays.router,
     users.router,
     reconciling.router,
     interactions.router,
@@ -51,7 +56,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     connectors.router,
 )
 
-JOBS: dict[str, Handler] = {}
+JOBS: dict[str, Handler] = {REPLAY: replay, BACKFILL: backfill}
 """What the worker does for each kind of job."""
 
 

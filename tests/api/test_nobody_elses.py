@@ -5,6 +5,7 @@ The routes come from the application's own OpenAPI document, so that a new one c
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -32,6 +33,8 @@ BODIES: dict[str, dict[str, Any]] = {
     "createWebhook": {"url": "http://127.0.0.1:9/hook", "events": ["*"]},
     "updateWebhook": {"name": "stolen"},
     "rotateWebhookSecret": {},
+    "replayWebhook": {},
+    "backfillWebhook": {},
     "createUser": {"firstName": "intruder"},
     "batchUsers": {"users": [{"manychatId": "1"}]},
     "updateUser": {"firstName": "stolen"},
@@ -81,6 +84,8 @@ async def _operations(api: Api, ids: dict[str, str]) -> list[Operation]:
         real = path
         for prefix, value in ids.items():
             real = real.replace(f"{prefix}/{{id}}", f"{prefix}/{value}")
+        for prefix in ("/replays", "/backfills"):
+            real = real.replace(f"{prefix}/{{jobId}}", f"{prefix}/{ids[prefix]}")
         real = real.replace("{code}", ids["/qr-codes"]).replace("{name}", "secret-tag")
         assert "{" not in real, f"no real id is known for {path}"
         for method, operation in item.items():
@@ -110,13 +115,29 @@ async def _victim(api: Api, endpoint: Endpoint) -> dict[str, str]:
         shown = (await api.http.get(f"/api/admin/webhooks/{webhook['id']}")).json()["webhook"]
         if shown["deliveries"][0]["status"] == "success":
             break
+    path = f"/api/admin/webhooks/{webhook['id']}"
     return {
         "/webhooks": webhook["id"],
+        "/replays": await _sent(api.http, path, "replay", {"events": ["qr.scanned"]}),
+        "/backfills": await _sent(api.http, path, "backfill", {"filters": {"hasTag": ["none"]}}),
         "/users": user["id"],
         "/deliveries": shown["deliveries"][0]["id"],
         "/connections": made["connection"]["id"],
         **did,
     }
+
+
+async def _sent(http: httpx.AsyncClient, path: str, kind: str, body: dict[str, Any]) -> str:
+    """The id of a replay or backfill that has ended, with all that it sent."""
+    job_id = (await http.post(f"{path}/{kind}", json=body)).json()[kind]["id"]
+    while (await http.get(f"{path}/{kind}s/{job_id}")).json()[kind]["status"] != "completed":
+        await asyncio.sleep(0.05)
+    while any(
+        one["status"] == "pending"
+        for one in (await http.get(f"{path}/deliveries")).json()["deliveries"]
+    ):
+        await asyncio.sleep(0.05)
+    return str(job_id)
 
 
 async def _what_the_victim_did(http: httpx.AsyncClient, user_id: str) -> dict[str, str]:

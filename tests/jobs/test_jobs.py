@@ -16,7 +16,7 @@ from flowkick.core.errors import Conflict, NotFound
 from flowkick.jobs import runner as runner_module
 from flowkick.jobs import service
 from flowkick.jobs.models import UNFINISHED, Job, JobStatus
-from flowkick.jobs.run import Handler, JobCancelled, JobFailed, JobLost, Run
+from flowkick.jobs.run import Handler, JobCancelled, JobFailed, JobLost, JobPaused, Run
 from flowkick.jobs.runner import JobRunner
 from flowkick.storage.database import Database
 from tests.conftest import new_admin
@@ -121,6 +121,24 @@ async def test_a_job_that_comes_no_further_fails_after_some_tries(jobs: Jobs) ->
         job = await jobs.ended(job_id)
     assert (job.status, tries, job.progress) == ("failed", 5, {})
     assert job.error is not None
+
+
+async def test_a_job_that_pauses_gives_its_place_to_others(jobs: Jobs) -> None:
+    ended: list[str] = []
+
+    async def take_turns(run: Run) -> None:
+        async with run.step():
+            run.progress["turns"] = run.progress.get("turns", 0) + 1
+        if run.progress["turns"] < run.input["turns"]:
+            raise JobPaused(0.01)
+        ended.append(run.job_id)
+
+    patient = [await jobs.start(turns=8) for _ in range(3)]
+    quick = await jobs.start(turns=1)
+    async with jobs.running({"count": take_turns}):
+        found = [await jobs.ended(job_id) for job_id in (*patient, quick)]
+    assert ended[0] == quick
+    assert {(job.status, job.attempts) for job in found} == {("completed", 0)}
 
 
 async def test_a_handler_says_why_it_fails_for_good(jobs: Jobs) -> None:

@@ -116,8 +116,9 @@ def test_a_user_of_whom_nothing_is_known_fits_the_schema_too() -> None:
     assert _accepts(CATALOGUE["user.created"].json_schema(), example)
 
 
-def test_everything_but_the_test_can_be_subscribed_to() -> None:
-    assert set(CATALOGUE) - SUBSCRIBABLE == {"webhook.test"}
+def test_everything_but_tests_and_marks_can_be_subscribed_to() -> None:
+    marks = {"backfill.started", "backfill.completed"}
+    assert set(CATALOGUE) - SUBSCRIBABLE == {"webhook.test", *marks}
     assert expand([ALL]) == SUBSCRIBABLE
     assert {"user.*", "booking.*", "qr.*", "tag.*", "customfield.*"} == GROUPS
 

@@ -35,6 +35,7 @@ SHOWN = {
     "payload",
     "payloadSizeBytes",
     "sentAt",
+    "jobId",
     "nextRetryAt",
     "createdAt",
 }
@@ -95,8 +96,16 @@ async def test_a_delivery_nobody_has_tried_shows_its_payload_and_nothing_else(ap
         0,
         webhook["id"],
     )
-    unknown = ("statusCode", "responseBody", "errorMessage", "durationMs", "sentAt", "nextRetryAt")
-    assert [delivery[name] for name in unknown] == [None] * 6
+    unknown = (
+        "statusCode",
+        "responseBody",
+        "errorMessage",
+        "durationMs",
+        "sentAt",
+        "jobId",
+        "nextRetryAt",
+    )
+    assert [delivery[name] for name in unknown] == [None] * 7
 
 
 async def test_the_last_attempt_speaks_for_a_delivery(api: Api) -> None:

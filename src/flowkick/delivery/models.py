@@ -79,7 +79,7 @@ class WebhookDelivery(AdminPart, Base):
     `attempt` counts the attempts of the schedule recorded so far; `last_attempt` is the highest
     number that a request of it carried, those of resends included. `due_at` is when the engine
     looks at it next, null where it never will: while it is leased (`lease_id`), that is when the
-    lease ends.
+    lease ends. `job_id` is the replay or backfill that queued it.
     """
 
     __tablename__ = "WebhookDelivery"
@@ -100,6 +100,13 @@ class WebhookDelivery(AdminPart, Base):
         ),
         Index(None, "subscriptionId", "id"),
         Index(None, "eventId"),
+        Index(
+            None,
+            "jobId",
+            "status",
+            sqlite_where=text('"jobId" IS NOT NULL'),
+            postgresql_where=text('"jobId" IS NOT NULL'),
+        ),
     )
 
     id: Mapped[int] = mapped_column("id", BigId, primary_key=True)
@@ -112,6 +119,7 @@ class WebhookDelivery(AdminPart, Base):
     due_at: Mapped[datetime | None] = mapped_column("dueAt")
     lease_id: Mapped[str | None] = mapped_column("leaseId")
     note: Mapped[str | None] = mapped_column("note")
+    job_id: Mapped[str | None] = mapped_column("jobId")
     created_at: Mapped[datetime] = mapped_column("createdAt")
     finished_at: Mapped[datetime | None] = mapped_column("finishedAt")
 

@@ -32,7 +32,10 @@ FINAL: Final = (DeliveryState.SUCCESS, DeliveryState.FAILED)
 UNFINISHED: Final = (*WAITING, DeliveryState.HELD)
 """States that end when the subscription is deleted."""
 
-_FAILED: Final = "no retry is left, the endpoint is gone, or the subscription was deleted"
+_FAILED: Final = (
+    "no retry is left, the endpoint is gone, the subscription was deleted, or the job that queued"
+    " it was cancelled"
+)
 
 TRANSITIONS: Final[Mapping[DeliveryState, Mapping[DeliveryState, str]]] = {
     DeliveryState.PENDING: {
@@ -49,7 +52,10 @@ TRANSITIONS: Final[Mapping[DeliveryState, Mapping[DeliveryState, str]]] = {
     },
     DeliveryState.HELD: {
         DeliveryState.PENDING: "the subscription was re-activated",
-        DeliveryState.FAILED: "what was held was discarded, or the subscription was deleted",
+        DeliveryState.FAILED: (
+            "what was held was discarded, the subscription was deleted, or the job that queued it"
+            " was cancelled"
+        ),
     },
     DeliveryState.FAILED: {DeliveryState.SUCCESS: "a manual resend got a 2xx"},
     DeliveryState.SUCCESS: {},

@@ -20,6 +20,14 @@ class JobFailed(Exception):
     """Ends a job for good. Its sentence is shown to the admin: nothing internal, no secret."""
 
 
+class JobPaused(Exception):
+    """Gives its place to others: the job is queued, and taken again after so many seconds."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(seconds)
+        self.seconds = seconds
+
+
 class JobLost(Exception):
     """Somebody else has the job: the lease ended while its handler was at it."""
 

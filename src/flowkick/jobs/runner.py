@@ -16,7 +16,7 @@ from flowkick.core.clock import Clock
 from flowkick.core.ids import new_id
 from flowkick.core.logs import get_logger
 from flowkick.jobs.models import Job, JobStatus
-from flowkick.jobs.run import Handler, JobCancelled, JobFailed, JobLost, Run
+from flowkick.jobs.run import Handler, JobCancelled, JobFailed, JobLost, JobPaused, Run
 from flowkick.storage.database import Database
 
 _log = get_logger(__name__)
@@ -122,6 +122,8 @@ class JobRunner:
             _log.info("job_ended_elsewhere", **about)
         except (JobCancelled, JobLost) as error:
             _log.info("job_ended_elsewhere", reason=type(error).__name__, **about)
+        except JobPaused as pause:
+            await self._attend(partial(self._hand_over, run, pause.seconds))
         except JobFailed as error:
             _log.warning("job_failed", reason=str(error), **about)
             await self._attend(partial(self._end, run, JobStatus.FAILED, str(error)))
@@ -196,8 +198,7 @@ class JobRunner:
             if task.cancelled():
                 await self._attend(partial(self._hand_over, run))
 
-    async def _hand_over(self, run: Run) -> None:
-        """Queue it again; a stop is no failed attempt."""
-        await self._change(
-            run, status=JobStatus.QUEUED, due_at=self._clock(), lease_id=None, attempts=0
-        )
+    async def _hand_over(self, run: Run, seconds: float = 0) -> None:
+        """Queue it again; neither a stop nor a pause is a failed attempt."""
+        due_at = self._clock() + timedelta(seconds=seconds)
+        await self._change(run, status=JobStatus.QUEUED, due_at=due_at, lease_id=None, attempts=0)

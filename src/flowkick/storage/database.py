@@ -132,6 +132,21 @@ def _postgres_engine(connect: Connector, size: int) -> AsyncEngine:
     )
 
 
+class _SqliteConnection(sqlite3.Connection):
+    """A connection that holds no lock once it is closed.
+
+    Where a task is cancelled while a SELECT of it runs, the connection is closed before the SELECT
+    is finished. SQLite then keeps the transaction, with its write lock, until Python happens to
+    free the cursor.
+    """
+
+    def close(self) -> None:
+        """End the transaction that is open, and close."""
+        if self.in_transaction:
+            self.rollback()
+        super().close()
+
+
 def _sqlite_engines(url: URL) -> tuple[AsyncEngine, AsyncEngine]:
     writing = ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON")
     # IMMEDIATE: a write lock taken late would fail where another process wrote in between.
@@ -147,6 +162,7 @@ def _sqlite_engine(url: URL, size: int, pragmas: tuple[str, ...], begin: str) ->
         max_overflow=0,
         pool_timeout=30,
         hide_parameters=True,
+        connect_args={"factory": _SqliteConnection},
     )
     _on_connect(engine, pragmas)
     _on_begin(engine, begin)

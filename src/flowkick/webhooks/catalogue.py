@@ -23,6 +23,7 @@ class EventType:
     data_type: type[Struct]
     example_data: Struct
     example_source: str = "manychat_sync"
+    subscribable: bool = True
 
     def example(self) -> dict[str, Any]:
         """A whole body, as a receiver might get it."""
@@ -32,7 +33,7 @@ class EventType:
             self.example_data,
             source=self.example_source,
             event_id="evt_0199f8d2c1a07b3e9d41c6a5f0e27b11",
-            sequence=0 if self.name == TEST else 7,
+            sequence=7 if self.subscribable else 0,
         )
         decoded: dict[str, Any] = msgspec.json.decode(body)
         return decoded
@@ -73,6 +74,10 @@ class EventType:
 
 
 TEST: Final = "webhook.test"
+BACKFILL_STARTED: Final = "backfill.started"
+BACKFILL_COMPLETED: Final = "backfill.completed"
+_WEBHOOK: Final = "whs_0199f8d2b7c47e12a3d5"
+_BACKFILL: Final = "job_0199f8d2d4e57c61b2f8"
 
 _TYPES: Final = (
     EventType(
@@ -165,15 +170,33 @@ _TYPES: Final = (
         TEST,
         "A test that was asked for; it is never subscribed to.",
         payloads.WebhookTest,
-        payloads.WebhookTest(
-            "This is a test from Flowkick.", "whs_0199f8d2b7c47e12a3d5", "My CRM Webhook"
-        ),
+        payloads.WebhookTest("This is a test from Flowkick.", _WEBHOOK, "My CRM Webhook"),
         "api",
+        subscribable=False,
+    ),
+    EventType(
+        BACKFILL_STARTED,
+        "A backfill begins: as many users as `count` says are about to be sent to this webhook.",
+        payloads.BackfillStarted,
+        payloads.BackfillStarted(_BACKFILL, _WEBHOOK, "user.created", 1200),
+        "backfill",
+        subscribable=False,
+    ),
+    EventType(
+        BACKFILL_COMPLETED,
+        "A backfill has ended: each user was delivered or given up, unless it was cancelled.",
+        payloads.BackfillCompleted,
+        payloads.BackfillCompleted(_BACKFILL, _WEBHOOK, "user.created", "completed", 1200, 1199, 1),
+        "backfill",
+        subscribable=False,
     ),
 )
 
 CATALOGUE: Final[Mapping[str, EventType]] = {type_.name: type_ for type_ in _TYPES}
-SUBSCRIBABLE: Final[frozenset[str]] = frozenset(CATALOGUE) - {TEST}
+SUBSCRIBABLE: Final[frozenset[str]] = frozenset(
+    type_.name for type_ in _TYPES if type_.subscribable
+)
+"""All but those that are sent without being subscribed to: tests, and the marks of backfills."""
 
 
 def group_of(event: str) -> str:

@@ -139,6 +139,7 @@ def _show(
         "payload": msgspec.json.decode(body) if body else None,
         "payload_size_bytes": len(body) if body else None,
         "sent_at": last.sent_at if last else None,
+        "job_id": delivery.job_id,
         "next_retry_at": delivery.due_at if retrying else None,
         "created_at": delivery.created_at,
     }

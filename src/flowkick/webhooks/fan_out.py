@@ -11,8 +11,8 @@ from datetime import datetime
 from typing import Final
 
 from flowkick.storage.bulk import BulkStatement
-from flowkick.storage.dialects import is_sqlite
-from flowkick.storage.tenancy import TenantSession
+from flowkick.storage.dialects import DELIVERIES_CHANNEL, is_sqlite, notify
+from flowkick.storage.tenancy import QUEUED, TenantSession
 from flowkick.webhooks.catalogue import group_of
 
 _COLUMNS: Final = {
@@ -46,6 +46,61 @@ _STATEMENTS: Final = {
     True: BulkStatement(_COLUMNS, _SQL.replace("@asked_for", _ASKED_FOR_SQLITE)),
     False: BulkStatement(_COLUMNS, _SQL.replace("@asked_for", _ASKED_FOR_POSTGRESQL)),
 }
+
+
+_FOR_ONE: Final = BulkStatement(
+    {
+        "id": "text",
+        "admin_id": "text",
+        "event": "text",
+        "subscription_id": "text",
+        "job_id": "text",
+        "place": "integer",
+        "created_at": "timestamptz",
+    },
+    """
+INSERT INTO "WebhookDelivery" ("adminId", "subscriptionId", "eventId", event, status, attempt,
+    "lastAttempt", "dueAt", "createdAt", "jobId")
+SELECT given.admin_id, subscription.id, given.id, given.event,
+    CASE WHEN subscription.active THEN 'pending' ELSE 'held' END, 0, 0,
+    CASE WHEN subscription.active THEN given.created_at END, given.created_at, given.job_id
+FROM {given}
+JOIN "WebhookSubscription" AS subscription
+    ON subscription.id = given.subscription_id AND subscription."adminId" = given.admin_id
+ORDER BY given.place
+""",
+)
+
+
+async def queue_for_one(
+    session: TenantSession,
+    subscription_id: str,
+    events: Sequence[tuple[str, str]],
+    *,
+    job_id: str,
+    now: datetime,
+) -> int:
+    """Queue deliveries of events, given as (id, name), to one subscription alone, in their order.
+
+    How many those are: none where the subscription is gone.
+    """
+    rows = [
+        {
+            "id": event_id,
+            "admin_id": session.admin_id,
+            "event": name,
+            "subscription_id": subscription_id,
+            "job_id": job_id,
+            "place": place,
+            "created_at": now,
+        }
+        for place, (event_id, name) in enumerate(events)
+    ]
+    queued = await _FOR_ONE.run(session, rows)
+    if queued:
+        session.info[QUEUED] = True
+        await notify(session, DELIVERIES_CHANNEL)
+    return queued
 
 
 async def queue_deliveries(

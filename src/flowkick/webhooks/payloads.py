@@ -19,7 +19,7 @@ Moment = Annotated[
         extra_json_schema={"format": "date-time"},
     ),
 ]
-Source = Literal["manychat_sync", "api", "import", "app"]
+Source = Literal["manychat_sync", "api", "import", "app", "backfill"]
 
 
 class _Payload(Struct, frozen=True, rename="camel", forbid_unknown_fields=True):
@@ -215,6 +215,23 @@ class WebhookTest(_Payload, frozen=True):
     message: str
     webhook_id: str
     webhook_name: str
+
+
+class BackfillStarted(_Payload, frozen=True):
+    backfill_id: str
+    webhook_id: str
+    event: str
+    count: int
+
+
+class BackfillCompleted(_Payload, frozen=True):
+    backfill_id: str
+    webhook_id: str
+    event: str
+    status: Literal["completed", "cancelled"]
+    count: int
+    delivered: int
+    failed: int
 
 
 class Metadata(_Payload, frozen=True):

@@ -25,6 +25,7 @@ from flowkick.storage.tenancy import TenantSession
 _COLUMNS: Final = ("id", "admin_id", "event", "user_id", "sequence", "body", "created_at")
 # The column's default is the number of the transaction, with COPY as with INSERT.
 _RECORD_POSTGRESQL: Final = BulkStatement.insert(WebhookEvent, *_COLUMNS)
+_RECORD_BESIDE: Final = BulkStatement.insert(WebhookEvent, *_COLUMNS, "position")
 # Not before the moment in milliseconds: who has read a list goes on rightly though all of it was
 # removed since, or the file is an older copy of itself.
 _RECORD_SQLITE: Final = BulkStatement(
@@ -64,6 +65,11 @@ async def record_events(
         await _RECORD_SQLITE.run(session, [{**row, "floor": floor} for row in rows])
     else:
         await _RECORD_POSTGRESQL.run(session, rows)
+
+
+async def record_beside(session: TenantSession, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Write events that are not in the feed: they are meant for one subscription alone."""
+    await _RECORD_BESIDE.run(session, [{**row, "position": None} for row in rows])
 
 
 async def bounds(session: TenantSession) -> Bounds:

@@ -151,6 +151,7 @@ class Delivery(ApiModel):
     payload: Any
     payload_size_bytes: int | None
     sent_at: Timestamp | None
+    job_id: str | None = Field(None, description="The replay or backfill that queued it.")
     next_retry_at: Timestamp | None
     created_at: Timestamp
 

@@ -1,0 +1,1 @@
+"""Sending again what one subscription has got, or the present state of users, as a job."""
