@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import Final
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from sqlalchemy import func, select
 from sqlalchemy.exc import SQLAlchemyError
@@ -18,19 +18,18 @@ from flowkick.http.context import Context, InContext
 
 router = APIRouter(tags=["health"])
 _FRESH_SECONDS: Final = 1.0
-_last_look = float("-inf")
 
 
 @router.get("/metrics", operation_id="getMetrics", response_class=Response)
-async def get_metrics(context: InContext) -> Response:
+async def get_metrics(request: Request, context: InContext) -> Response:
     """Counts of this process, and how much waits in the database."""
-    global _last_look  # noqa: PLW0603  # one registry a process, one look at a time
-    if time.monotonic() - _last_look > _FRESH_SECONDS:
-        _last_look = time.monotonic()
+    state = request.app.state
+    if time.monotonic() - getattr(state, "looked_at", float("-inf")) > _FRESH_SECONDS:
+        state.looked_at = time.monotonic()  # whoever asks meanwhile does not look, too
         try:
             await _look(context)
         except (SQLAlchemyError, OSError):
-            _last_look = float("-inf")  # what the process counts is told all the same
+            state.looked_at = float("-inf")  # what the process counts is told all the same
     return Response(generate_latest(metrics.REGISTRY), media_type=CONTENT_TYPE_LATEST)
 
 

@@ -38,7 +38,7 @@ async def list_conversations(
     "/conversations",
     operation_id="createConversation",
     status_code=201,
-    response_model=schemas.CreatedAnswer,
+    response_model=schemas.ConversationCreated,
 )
 async def create_conversation(
     body: schemas.ConversationInput, session: InSession, context: InContext

@@ -59,7 +59,7 @@ class ConversationWithMessages(ConversationShown):
     messages: list[MessageShown]
 
 
-class CreatedAnswer(Success):
+class ConversationCreated(Success):
     """A conversation that was begun."""
 
     conversation: ConversationWithMessages

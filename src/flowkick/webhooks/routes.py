@@ -70,7 +70,7 @@ async def _check_changed_target(request: Request, context: Context) -> None:
     "/webhooks",
     operation_id="createWebhook",
     status_code=201,
-    response_model=schemas.CreatedAnswer,
+    response_model=schemas.WebhookSecretAnswer,
 )
 @policy(prepare=_check_new_target)
 async def create_webhook(body: schemas.WebhookInput, session: InSession, context: InContext) -> Any:
@@ -130,7 +130,7 @@ async def test_webhook(webhook_id: WebhookId, caller: Caller, context: InContext
 @router.post(
     "/webhooks/{id}/rotate-secret",
     operation_id="rotateWebhookSecret",
-    response_model=schemas.CreatedAnswer,
+    response_model=schemas.WebhookSecretAnswer,
 )
 async def rotate_webhook_secret(
     webhook_id: WebhookId,

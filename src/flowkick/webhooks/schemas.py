@@ -193,7 +193,7 @@ class WebhookDetailAnswer(Success):
     webhook: WebhookWithDeliveries
 
 
-class CreatedAnswer(Success):
+class WebhookSecretAnswer(Success):
     """A new subscription, or a new secret."""
 
     webhook: WebhookWithSecret
