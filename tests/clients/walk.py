@@ -138,6 +138,29 @@ async def deliveries(call: Caller, made: Made) -> None:
     assert (await call("readFeed", types=["booking.*"]))["events"]
 
 
+async def send_again(call: Caller, made: Made) -> None:
+    """Replays and backfills: counted, begun, looked at, cancelled."""
+    webhook_id = made.ids["webhook"]
+    await call("replayWebhook", id=webhook_id, body={"dryRun": True})
+    replay = await call("replayWebhook", 202, id=webhook_id, body={"rate": 1})
+    replay_id = replay["replay"]["id"]
+    await call("getReplay", id=webhook_id, job_id=replay_id)
+    await call("listReplays", id=webhook_id)
+    await call("cancelReplay", id=webhook_id, job_id=replay_id)
+    backfill = await call("backfillWebhook", 202, id=webhook_id, body={"rate": 1})
+    backfill_id = backfill["backfill"]["id"]
+    await call("getBackfill", id=webhook_id, job_id=backfill_id)
+    await call("listBackfills", id=webhook_id)
+    await call("cancelBackfill", id=webhook_id, job_id=backfill_id)
+
+
+async def exports(call: Caller, made: Made) -> None:
+    """Files of users, and the log of them."""
+    assert b"Zo\xc3\xab" in await call("exportUsersCsv", has_tag=["vip"])
+    await call("exportUsersJson", include_bookings=True, include_conversations=True)
+    await call("listExports")
+
+
 async def leave(call: Caller, made: Made) -> None:
     """Deletions."""
     await call("deleteUser", id=made.ids["user"])
@@ -153,5 +176,7 @@ WALK = (
     conversations,
     connections,
     deliveries,
+    send_again,
+    exports,
     leave,
 )
