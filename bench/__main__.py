@@ -1,7 +1,7 @@
 """``make bench``: measure, and print what was measured with the ratios.
 
 ``make bench ARGS="import --users 200000"`` measures imports, ``listing`` the list of users,
-``neighbours`` what endpoints that hang cost healthy ones.
+``neighbours`` what endpoints that hang cost healthy ones, ``backfill`` filling a new receiver.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pathlib import Path
 
 import uvloop
 
-from bench import importing, neighbours
+from bench import backfill, importing, neighbours
 from bench.delivery import Throughput, bare_loop, record_and_deliver
 from bench.listing import pages
 from bench.receiver import receiver
@@ -45,7 +45,7 @@ def main() -> None:
         "what",
         nargs="?",
         default="delivery",
-        choices=["delivery", "listing", "import", "neighbours"],
+        choices=["delivery", "listing", "import", "neighbours", "backfill"],
         help="what to measure",
     )
     parser.add_argument("--events", type=int, default=30_000, help="events to deliver")
@@ -56,6 +56,8 @@ def main() -> None:
         _listing(chosen.users)
     elif chosen.what == "import":
         _importing(chosen.users)
+    elif chosen.what == "backfill":
+        _backfill(chosen.users)
     elif chosen.what == "neighbours":
         _neighbours()
     else:
@@ -93,6 +95,20 @@ def _neighbours() -> None:
             print(f"  alone    {alone.median:9.1f} ms p50, {alone.p99:9.1f} ms p99")
             print(f"  beside   {beside.median:9.1f} ms p50, {beside.p99:9.1f} ms p99")
             print(f"  ratio of the p99   {beside.p99 / alone.p99:9.2f}")
+
+
+def _backfill(users: int) -> None:
+    print(f"A new receiver gets {users} users, while 100 of them change each second")
+    with databases("backfill") as found:
+        for name, (url,) in found.items():
+            filled = uvloop.run(backfill.measure(url, users))
+            print(f"\n{name}")
+            print(f"  users sent                {filled.users / filled.seconds:9.0f} /s")
+            print(f"  users it has wrong        {filled.wrong:9.0f}       goal 0")
+            print(
+                f"  commit to arrival of {filled.changes} live changes"
+                f" {filled.slowest_ms:9.0f} ms p99"
+            )
 
 
 def _importing(users: int) -> None:

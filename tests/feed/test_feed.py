@@ -6,6 +6,8 @@ import asyncio
 import random
 from collections.abc import Sequence
 from contextlib import suppress
+from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +18,10 @@ from sqlalchemy import delete, update
 
 from flowkick.app import Process
 from flowkick.core.clock import system_clock
+from flowkick.core.errors import Gone
 from flowkick.core.settings import Settings
 from flowkick.delivery.models import WebhookEvent
+from flowkick.storage import migrate
 from flowkick.storage.database import Database
 from flowkick.webhooks import feed, outbox, payloads, samples
 from flowkick.webhooks.outbox import Draft
@@ -124,10 +128,10 @@ async def test_pages_types_and_cursors(api: Api) -> None:
         {"after": "x"},
         {"after": "f1."},
         {"after": "f1.é"},
-        {"after": "f1.WzEsMl0"},
-        {"after": feed.Place(-2, "").encode()},
-        {"after": feed.Place(2**63, "").encode()},
-        {"after": feed.Place(1, "\x00").encode()},
+        {"after": "f1.WzEsIiJd"},
+        {"after": feed.Place(-(2**63), "", 0).encode()},
+        {"after": feed.Place(2**63, "", 0).encode()},
+        {"after": feed.Place(1, "\x00", 0).encode()},
         {"types": "user.exploded"},
         {"types": ""},
         {"limit": 0},
@@ -148,7 +152,9 @@ async def test_a_rare_event_is_looked_for_a_stretch_at_a_time(database: Database
     place, pages = None, []
     async with database.reading(admin_id) as session:
         for _ in range(4):
-            page = await feed.read_page(session, place, names=["user.created"], limit=5, stretch=10)
+            page = await feed.read_page(
+                session, place, names=["user.created"], limit=5, now=system_clock(), stretch=10
+            )
             pages.append((len(page.bodies), page.has_more))
             place = page.next
     assert pages == [(0, True), (0, True), (1, False), (0, False)]
@@ -181,9 +187,39 @@ async def test_a_reader_goes_on_rightly_though_all_it_read_was_removed(api: Api)
 
 @pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
 async def test_a_cursor_of_a_database_that_is_no_more_is_refused(api: Api) -> None:
-    cursor = feed.Place(2**62, "evt_1").encode()
+    cursor = feed.Place(2**62, "evt_1", 0).encode()
     answer = await api.http.get(FEED, params={"after": cursor})
     assert (answer.status_code, answer.json()["code"]) == (410, "gone")
+
+
+async def test_a_cursor_of_what_may_be_removed_by_now_is_refused(database: Database) -> None:
+    admin_id, _ = await new_admin(database)
+    await emit(database, admin_id, [user_created(n) for n in range(3)])
+    now, week = system_clock(), timedelta(days=7)
+    async with database.reading(admin_id) as session:
+        begin = partial(feed.read_page, session, names=None, limit=2, kept_for=week)
+        page = await begin(None, now=now)
+        for place in (page.next, (await begin(page.next, now=now)).next):
+            assert (await begin(place, now=now + week - timedelta(minutes=5))).removed == 0
+            with pytest.raises(Gone, match="begin anew"):
+                await begin(place, now=now + week + timedelta(minutes=5))
+
+
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+async def test_events_out_of_a_dump_come_first_once_the_database_was_migrated(api: Api) -> None:
+    restored = await emit(api.database, api.admin_id, [user_created(n) for n in range(2)])
+    restored += await emit(api.database, api.admin_id, [user_created(n) for n in range(2)])
+    high = WebhookEvent.position + 2**40
+    async with api.database.transaction(api.admin_id) as session:
+        await session.execute(
+            update(WebhookEvent).values(position=high),
+            execution_options={"synchronize_session": False},
+        )
+    new = await emit(api.database, api.admin_id, [user_created()])
+    assert await all_of(api) == new
+    for _ in range(2):
+        await migrate.upgrade(api.database)
+        assert await all_of(api, limit=1) == [*restored, *new]
 
 
 async def _write(database: Database, admin_id: str, luck: random.Random) -> list[str]:

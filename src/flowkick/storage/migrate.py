@@ -13,6 +13,7 @@ from sqlalchemy import Connection, text
 
 from flowkick.core.errors import SettingsError
 from flowkick.storage.database import Database
+from flowkick.storage.migrations.restored import settle_positions
 
 _SCRIPTS = Path(__file__).parent / "migrations"
 _MIGRATION_LOCK = 7_035_021_178  # any number that nothing else in the database locks on
@@ -62,6 +63,8 @@ async def upgrade(database: Database) -> None:
         if connection.dialect.name == "postgresql":
             connection.execute(text("SELECT pg_advisory_xact_lock(:id)"), {"id": _MIGRATION_LOCK})
         command.upgrade(alembic_config(connection), "head")
+        if connection.dialect.name == "postgresql":
+            settle_positions(connection)
 
     async with database.writer.begin() as connection:
         await connection.run_sync(run)

@@ -10,6 +10,7 @@ import base64
 import binascii
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 import msgspec
@@ -30,10 +31,14 @@ _ADVICE: Final = "pass what nextCursor gave, or `now` to begin with what comes"
 
 
 class Place(msgspec.Struct, array_like=True, forbid_unknown_fields=True, frozen=True):
-    """A place in the feed: right behind the event `id` at `position`."""
+    """A place in the feed: right behind the event `id` at `position`.
+
+    `at` is the moment, in milliseconds, up to which everything is before this place.
+    """
 
     position: int
     id: str
+    at: int
 
     def encode(self) -> str:
         """As `nextCursor` gives it."""
@@ -53,13 +58,13 @@ class Place(msgspec.Struct, array_like=True, forbid_unknown_fields=True, frozen=
             place = msgspec.json.decode(plain, type=cls)
         except (binascii.Error, msgspec.MsgspecError, ValueError):
             raise _wrong() from None
-        if not place.id.isprintable() or not -1 <= place.position < 2**63 - 1:
+        if not place.id.isprintable() or not _LOWEST <= place.position < 2**63 - 1:
             raise _wrong()
         return place
 
 
-_BEGINNING: Final = Place(-1, "")
-"""Before all events: positions begin at 0."""
+_LOWEST: Final = -(2**62)
+"""Before all events: positions begin at 0, but for those that a dump brought to another server."""
 
 
 def _wrong() -> InvalidInput:
@@ -86,20 +91,23 @@ async def read_page(
     *,
     names: Sequence[str] | None,
     limit: int,
+    now: datetime,
+    kept_for: timedelta | None = None,
     stretch: int = STRETCH,
 ) -> Page:
     """The events behind `after`, or from the beginning; of `names` only, where these are given.
 
-    Raises Gone where `after` is of a database that this one is not, or no longer.
+    Raises Gone where `after` is of a database that this one is not, or no longer, or where what
+    follows it may be removed already, since events are `kept_for` so long.
     """
     until = await bounds(session)
-    after = after or _BEGINNING
-    _check(after, until)
-    walk = _Walk(session, after, until, names, stretch)
+    if after is not None:
+        _check(after, until, None if kept_for is None else _milliseconds(now - kept_for))
+    walk = _Walk(session, after or Place(_LOWEST, "", 0), until, _milliseconds(now), names, stretch)
     rows = await walk.rows(limit + 1)
     chosen = _up_to_bytes(rows[:limit])
     if len(chosen) < len(rows):
-        place, more = Place(chosen[-1].position, chosen[-1].id), True
+        place, more = _behind(chosen[-1]), True
     else:
         place, more = await walk.end()
     bodies = await _bodies(session, [row.id for row in chosen if row.size])
@@ -112,13 +120,27 @@ async def read_page(
     )
 
 
-async def end_of_feed(session: TenantSession) -> Page:
+async def end_of_feed(session: TenantSession, *, now: datetime) -> Page:
     """No events, and the place behind all that are there."""
     until = await bounds(session)
-    return Page([], Place(until.settled, ""), has_more=False, removed=0, coming=False)
+    place = Place(until.settled, "", _milliseconds(now))
+    return Page([], place, has_more=False, removed=0, coming=False)
 
 
-def _check(after: Place, until: Bounds) -> None:
+def _milliseconds(moment: datetime) -> int:
+    return int(moment.timestamp() * 1000)
+
+
+def _behind(row: Any) -> Place:
+    return Place(row.position, row.id, _milliseconds(row.recorded_at))
+
+
+def _check(after: Place, until: Bounds, oldest: int | None) -> None:
+    if oldest is not None and after.at < oldest:
+        raise Gone(
+            "What follows this cursor may be removed by now: begin anew without `after`, drop what"
+            " you have seen by its id, and look for what you miss with /api/admin/reconcile."
+        )
     if after.position > until.given_out:
         raise Gone(
             "This cursor is of a later state of the database, which was restored from a copy since:"
@@ -133,11 +155,12 @@ class _Walk:
     session: TenantSession
     after: Place
     until: Bounds
+    now: int
     names: Sequence[str] | None
     stretch: int
 
     async def rows(self, limit: int) -> Sequence[Any]:
-        """(position, id, size of the body) of the events that are wanted."""
+        """(position, id, recorded_at, size of the body) of the events that are wanted."""
         size = func.length(WebhookEvent.body).label("size")
         if self.names is None:
             plain = await self.session.execute(self._all(size).limit(limit))
@@ -145,7 +168,7 @@ class _Walk:
         mine = WebhookEvent.admin_id == self.session.admin_id
         walked = self._all(size, WebhookEvent.event).where(mine).limit(self.stretch).subquery()
         statement: Select[Any] = (
-            select(walked.c.position, walked.c.id, walked.c.size)
+            select(walked.c.position, walked.c.id, walked.c.recorded_at, walked.c.size)
             .where(among(self.session, walked.c.event, self.names))
             .order_by(walked.c.position, walked.c.id)
             .limit(limit)
@@ -159,26 +182,28 @@ class _Walk:
             statement = self._all().offset(self.stretch - 1).limit(1)
             last = (await self.session.execute(statement)).one_or_none()
             if last is not None:
-                return Place(last.position, last.id), True
+                return _behind(last), True
         # Behind all that is settled: who waits long for a rare event looks at no other twice.
-        return max(self.after, Place(self.until.settled, ""), key=_position), False
+        position, id_ = max((self.after.position, self.after.id), (self.until.settled, ""))
+        return Place(position, id_, self.now), False
 
     def _all(self, *columns: Any) -> Select[Any]:
         here = tuple_(
             literal(self.after.position, WebhookEvent.position.type), literal(self.after.id)
         )
         return (
-            select(WebhookEvent.position, WebhookEvent.id, *columns)
+            select(
+                WebhookEvent.position,
+                WebhookEvent.id,
+                WebhookEvent.created_at.label("recorded_at"),
+                *columns,
+            )
             .where(
                 tuple_(WebhookEvent.position, WebhookEvent.id) > here,
                 WebhookEvent.position < self.until.settled,
             )
             .order_by(WebhookEvent.position, WebhookEvent.id)
         )
-
-
-def _position(place: Place) -> int:
-    return place.position
 
 
 def _up_to_bytes(rows: Sequence[Any]) -> Sequence[Any]:

@@ -40,7 +40,11 @@ class FeedAnswer(Success):
         success=True,
         events=[CATALOGUE["user.created"].example()],
         removed=0,
-        pagination={"limit": 100, "hasMore": False, "nextCursor": "f1.WzE3NjI0MjUwMDAwMDEsIiJd"},
+        pagination={
+            "limit": 100,
+            "hasMore": False,
+            "nextCursor": "f1.WzE3NjI0MjUwMDAwMDEsIiIsMTc2MjQyNTAwMDAwMF0",
+        },
     )
 
     events: list[dict[str, Any]]
@@ -125,8 +129,14 @@ class _Looker:
     async def look(self, *, to_end: bool = False) -> Page:
         async with self._context.database.reading(self._admin_id) as session:
             if to_end:
-                return await feed.end_of_feed(session)
-            return await feed.read_page(session, self._place, names=self._names, limit=self._limit)
+                return await feed.end_of_feed(session, now=self._context.clock())
+            return await feed.read_page(
+                session,
+                self._place,
+                names=self._names,
+                limit=self._limit,
+                now=self._context.clock(),
+            )
 
     async def wait(self, request: Request, page: Page, seconds: int) -> Page:
         """The first page that is not empty, or an empty one when the time is over."""
