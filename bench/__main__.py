@@ -1,7 +1,8 @@
 """``make bench``: measure, and print what was measured with the ratios.
 
 ``make bench ARGS="import --users 200000"`` measures imports, ``listing`` the list of users,
-``neighbours`` what endpoints that hang cost healthy ones, ``backfill`` filling a new receiver.
+``neighbours`` what endpoints that hang cost healthy ones, ``backfill`` filling a new receiver,
+``pruning`` what removing old rows costs.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from pathlib import Path
 
 import uvloop
 
-from bench import backfill, importing, neighbours
+from bench import backfill, importing, neighbours, pruning
 from bench.delivery import Throughput, bare_loop, record_and_deliver
 from bench.listing import pages
 from bench.receiver import receiver
@@ -45,12 +46,13 @@ def main() -> None:
         "what",
         nargs="?",
         default="delivery",
-        choices=["delivery", "listing", "import", "neighbours", "backfill"],
+        choices=["delivery", "listing", "import", "neighbours", "backfill", "pruning"],
         help="what to measure",
     )
     parser.add_argument("--events", type=int, default=30_000, help="events to deliver")
     parser.add_argument("--backlog", type=int, default=200_000, help="deliveries to drain")
     parser.add_argument("--users", type=int, default=100_000, help="users to list or to import")
+    parser.add_argument("--rows", type=int, default=300_000, help="old rows to prune")
     chosen = parser.parse_args()
     if chosen.what == "listing":
         _listing(chosen.users)
@@ -60,6 +62,8 @@ def main() -> None:
         _backfill(chosen.users)
     elif chosen.what == "neighbours":
         _neighbours()
+    elif chosen.what == "pruning":
+        _pruning(chosen.rows)
     else:
         _delivery(chosen.events, chosen.backlog)
 
@@ -109,6 +113,18 @@ def _backfill(users: int) -> None:
                 f"  commit to arrival of {filled.changes} live changes"
                 f" {filled.slowest_ms:9.0f} ms p99"
             )
+
+
+def _pruning(rows: int) -> None:
+    print(f"Users upserted and delivered while {rows} old rows are pruned; goal: 0.80 of alone")
+    with receiver() as url, databases("pruning") as found:
+        for name, (database_url,) in found.items():
+            result = asyncio.run(pruning.measure(database_url, url, rows))
+            print(f"\n{name}")
+            print(f"  alone                     {result.alone:9.0f} users/s")
+            print(f"  beside pruning            {result.beside:9.0f} users/s")
+            print(f"  ratio                     {result.beside / result.alone:9.2f}     goal 0.80")
+            print(f"  pruned                    {result.rows_per_second:9.0f} rows/s")
 
 
 def _importing(users: int) -> None:

@@ -87,15 +87,15 @@ async def _until_it_answers(url: str) -> None:
             await asyncio.sleep(0.05)
 
 
-async def users_per_second(server: Server, users: int) -> float:
-    """New users with their events, sent in batches of 1,000 over HTTP."""
+async def users_per_second(server: Server, users: int, first: int = 0) -> float:
+    """New users with their events, numbered from `first`, in batches of 1,000 over HTTP."""
     headers = {"Authorization": f"Bearer {server.key}"}
     async with aiohttp.ClientSession(server.base, headers=headers) as http:
         started = time.perf_counter()
-        for first in range(0, users, 1000):
+        for start in range(first, first + users, 1000):
             batch = [
                 {"manychatId": str(n), "firstName": "Ada", "email": f"ada{n}@example.com"}
-                for n in range(first, first + 1000)
+                for n in range(start, start + 1000)
             ]
             async with http.post("/api/admin/users/batch", json={"users": batch}) as response:
                 response.raise_for_status()

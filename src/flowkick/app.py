@@ -30,6 +30,7 @@ from flowkick.replays import routes as replays
 from flowkick.replays.backfilling import backfill
 from flowkick.replays.replaying import replay
 from flowkick.replays.service import BACKFILL, REPLAY
+from flowkick.retention.service import Retention
 from flowkick.storage import migrate
 from flowkick.storage.database import Database
 from flowkick.storage.waiting import Doorbell
@@ -80,7 +81,10 @@ class Process:
             lease_seconds=settings.lease_seconds,
         )
         self.jobs = JobRunner(self.database, JOBS, clock)
-        self.worker = Worker(self.database, self._make_engine, duties=(self.jobs.run,))
+        self.retention = Retention.of(self.database, settings, clock)
+        self.worker = Worker(
+            self.database, self._make_engine, duties=(self.jobs.run, self.retention.run)
+        )
 
     @asynccontextmanager
     async def running(self, *, deliver: bool) -> AsyncIterator[None]:

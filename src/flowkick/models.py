@@ -10,6 +10,7 @@ from flowkick.history import models as history
 from flowkick.http import models as http
 from flowkick.importing import models as importing
 from flowkick.jobs import models as jobs
+from flowkick.retention import models as retention
 from flowkick.storage.base import Base
 from flowkick.users import models as users
 
@@ -23,6 +24,7 @@ __all__ = [
     "importing",
     "jobs",
     "metadata",
+    "retention",
     "users",
 ]
 

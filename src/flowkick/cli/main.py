@@ -13,7 +13,17 @@ import typer
 from sqlalchemy.exc import SQLAlchemyError
 
 from flowkick import __version__
-from flowkick.cli import access, data, demo, diagnosis, importing, sealed, serving, tools
+from flowkick.cli import (
+    access,
+    data,
+    demo,
+    diagnosis,
+    importing,
+    pruning,
+    sealed,
+    serving,
+    tools,
+)
 from flowkick.cli.common import database_problem
 from flowkick.core.errors import FlowkickError
 
@@ -33,6 +43,7 @@ app.command()(data.seed)
 app.command()(tools.listen)
 app.command()(tools.trigger)
 app.command()(tools.verify)
+app.command()(pruning.prune)
 app.command()(diagnosis.doctor)
 app.command()(sealed.rekey)
 app.add_typer(importing.importing, name="import")

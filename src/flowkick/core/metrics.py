@@ -29,6 +29,9 @@ ATTEMPT_SECONDS: Final = Histogram(
     buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60),
     registry=REGISTRY,
 )
+PRUNED: Final = Counter(
+    "flowkick_pruned", "What this process removed by age.", ["kind"], registry=REGISTRY
+)
 IN_FLIGHT: Final = Gauge(
     "flowkick_delivery_in_flight", "Requests in flight in this process.", registry=REGISTRY
 )

@@ -56,6 +56,18 @@ class Settings(BaseSettings):
     concurrency: int = Field(
         100, ge=1, le=10_000, description="Requests in flight per worker process."
     )
+    retention_days: int = Field(
+        90,
+        ge=1,
+        le=36_500,
+        description="Events, deliveries and attempts that are older, and finished, are removed.",
+    )
+    body_retention_days: int = Field(
+        30,
+        ge=1,
+        le=36_500,
+        description="Bodies of events and of receivers' answers that are older are removed before.",
+    )
     lease_seconds: float = Field(
         30.0, ge=1, le=3600, description="How long a claimed delivery stays with a silent worker."
     )
