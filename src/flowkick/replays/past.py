@@ -132,9 +132,10 @@ def _is(
         .where(
             delivery.admin_id == session.admin_id,
             delivery.event_id == event_id,
-            delivery.subscription_id == wanted.subscription_id,
+            # Expressions, so that no database looks for them anywhere but among the event's: by
+            # the indexes of these, it would walk all deliveries of the subscription each time.
+            delivery.subscription_id.concat("") == wanted.subscription_id,
         )
-        # An expression, so that no database walks all deliveries by their ids to find the newest.
         .order_by((delivery.id + 0).desc())
         .limit(1)
         .scalar_subquery()
