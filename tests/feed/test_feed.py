@@ -205,6 +205,14 @@ async def test_a_cursor_of_what_may_be_removed_by_now_is_refused(database: Datab
                 await begin(place, now=now + week + timedelta(minutes=5))
 
 
+async def test_a_cursor_older_than_what_is_kept_is_gone(api: Api, settings: Settings) -> None:
+    for days, status in ((settings.retention_days - 1, 200), (settings.retention_days + 1, 410)):
+        moment = system_clock() - timedelta(days=days)
+        cursor = feed.Place(1, "evt_1", int(moment.timestamp() * 1000)).encode()
+        answer = await api.http.get(FEED, params={"after": cursor})
+        assert answer.status_code == status, answer.text
+
+
 @pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
 async def test_events_out_of_a_dump_come_first_once_the_database_was_migrated(api: Api) -> None:
     restored = await emit(api.database, api.admin_id, [user_created(n) for n in range(2)])

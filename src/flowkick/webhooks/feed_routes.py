@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import Sequence
 from contextlib import suppress
+from datetime import timedelta
 from typing import Annotated, Any, Final
 
 import msgspec
@@ -136,6 +137,7 @@ class _Looker:
                 names=self._names,
                 limit=self._limit,
                 now=self._context.clock(),
+                kept_for=timedelta(days=self._context.settings.retention_days),
             )
 
     async def wait(self, request: Request, page: Page, seconds: int) -> Page:
