@@ -82,10 +82,10 @@ class Pump:
 
     async def _wait(self, now: Standing) -> None:
         moment = time.monotonic()
-        if moment - self._moved > _PATIENCE_SECONDS:
+        if not now.active or moment - self._moved > _PATIENCE_SECONDS:
             raise JobPaused(_PAUSE_SECONDS)
         if moment - self._began > _TURN_SECONDS:
             raise JobPaused(0)
-        if now.waiting or self._rate is not None or not now.active:
+        if now.waiting or self._rate is not None:
             await asyncio.sleep(self._look)
             self._look = min(self._look * 1.5, _LONGEST_LOOK)
