@@ -25,6 +25,8 @@ from flowkick.exports.making import Exporter
 from flowkick.http.context import Context
 from flowkick.jobs.run import Handler
 from flowkick.jobs.runner import JobRunner
+from flowkick.privacy import routes as privacy
+from flowkick.privacy.settling import Settling
 from flowkick.qr_codes import routes as qr_codes
 from flowkick.replays import routes as replays
 from flowkick.replays.backfilling import backfill
@@ -47,6 +49,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     feed.router,
     replays.router,
     users.router,
+    privacy.router,
     reconciling.router,
     interactions.router,
     tools.router,
@@ -82,8 +85,11 @@ class Process:
         )
         self.jobs = JobRunner(self.database, JOBS, clock)
         self.retention = Retention.of(self.database, settings, clock)
+        self.settling = Settling(self.database, clock)
         self.worker = Worker(
-            self.database, self._make_engine, duties=(self.jobs.run, self.retention.run)
+            self.database,
+            self._make_engine,
+            duties=(self.jobs.run, self.retention.run, self.settling.run),
         )
 
     @asynccontextmanager

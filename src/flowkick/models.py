@@ -10,6 +10,7 @@ from flowkick.history import models as history
 from flowkick.http import models as http
 from flowkick.importing import models as importing
 from flowkick.jobs import models as jobs
+from flowkick.privacy import models as privacy
 from flowkick.retention import models as retention
 from flowkick.storage.base import Base
 from flowkick.users import models as users
@@ -24,6 +25,7 @@ __all__ = [
     "importing",
     "jobs",
     "metadata",
+    "privacy",
     "retention",
     "users",
 ]

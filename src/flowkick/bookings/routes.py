@@ -67,7 +67,7 @@ async def update_booking(
 ) -> Any:
     """Move or confirm a booking, or change its notes."""
     booked = await service.change_booking(
-        session, booking_id, body.given(), source=API, now=context.clock()
+        session, booking_id, body.sent(), source=API, now=context.clock()
     )
     return {"booking": schemas.shown(booked)}
 

@@ -20,6 +20,8 @@ from flowkick.http.idempotency import answer_context
 from flowkick.http.models import IdempotencyKey
 from flowkick.storage.database import Database
 from flowkick.storage.tenancy import TenantSession
+from flowkick.users.models import SuppressionKey
+from flowkick.users.suppression import key_context
 
 _BATCH: Final = 200
 Renew = Callable[[str, str], str]
@@ -45,6 +47,10 @@ def _of_connection(row: Connection, renew: Renew) -> None:
         row.api_token = renew(row.api_token, api_token_context(row.id))
 
 
+def _of_suppression(row: SuppressionKey, renew: Renew) -> None:
+    row.key = renew(row.key, key_context(row.admin_id))
+
+
 @dataclass(frozen=True, slots=True)
 class _Place:
     """A table with sealed values, and how each of its rows is gone through."""
@@ -65,6 +71,7 @@ class _Place:
 _PLACES: Final = (
     _Place(WebhookSubscription, (WebhookSubscription.id,), _of_subscription),
     _Place(Connection, (Connection.id,), _of_connection),
+    _Place(SuppressionKey, (SuppressionKey.admin_id,), _of_suppression),
     _Place(IdempotencyKey, (IdempotencyKey.admin_id, IdempotencyKey.key), _of_answer),
 )
 

@@ -9,6 +9,7 @@ from pydantic import Field
 
 from flowkick.connectors import service
 from flowkick.connectors.manychat import read_contact
+from flowkick.core.errors import Suppressed
 from flowkick.core.schemas import ApiInput, ApiModel, Name, Success, Timestamp
 from flowkick.http.context import InContext, InSession
 from flowkick.http.route import ApiRoute, policy
@@ -73,10 +74,12 @@ class ContactUser(ApiModel):
 class ContactAnswer(Success):
     """What a pushed contact led to."""
 
-    user: ContactUser
-    status: Literal["created", "updated", "unchanged"]
+    user: ContactUser | None = Field(description="Null for a person who was erased.")
+    status: Literal["created", "updated", "unchanged", "suppressed"]
     warning: str | None = Field(
-        None, description="Why the contact could not be read from ManyChat, where that was tried."
+        None,
+        description="Why the contact could not be read from ManyChat, where that was tried, or why"
+        " it was not taken.",
     )
 
 
@@ -138,6 +141,9 @@ async def push_contact(
     (target,) = await upsert_users(
         session, [read_contact(known)], source=MANYCHAT, now=context.clock()
     )
+    if isinstance(target, Suppressed):
+        # Not an error: ManyChat would only send it again.
+        return {"user": None, "status": "suppressed", "warning": target.sentence}
     user = {"id": target.user.id, "manychat_id": target.user.manychat_id}
     warning = getattr(request.state, "warning", None)
     return {"user": user, "status": target.status, "warning": warning}

@@ -76,6 +76,10 @@ class Conflict(FlowkickError):
     code = "conflict"
 
 
+class Suppressed(Conflict):
+    code = "suppressed"
+
+
 class IdempotencyConflict(Conflict):
     code = "idempotency_key_reused"
 

@@ -132,7 +132,7 @@ class ApiInput(BaseModel):
         alias_generator=to_camel, validate_by_name=False, extra="forbid", strict=True
     )
 
-    def given(self) -> dict[str, Any]:
+    def sent(self) -> dict[str, Any]:
         """The fields that the caller did send, by their Python names."""
         return {name: getattr(self, name) for name in self.model_fields_set}
 

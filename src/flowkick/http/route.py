@@ -33,7 +33,6 @@ from flowkick.core.errors import InvalidInput, TooLarge, UnsupportedMedia
 from flowkick.http.context import Context, get_context
 from flowkick.http.idempotency import IdempotentRequest
 from flowkick.storage.dialects import is_deadlock
-from flowkick.storage.tenancy import TenantSession
 
 MIB: Final = 1024 * 1024
 MAX_BODY: Final = MIB
@@ -171,7 +170,7 @@ async def _write_once(
     handle: Handler,
     once: IdempotentRequest | None,
 ) -> Response:
-    async with TenantSession(context.database.writer, principal.admin_id) as session:
+    async with context.database.session(principal.admin_id) as session:
         request.state.session = session
         if once is not None and (earlier := await once.begin(session)) is not None:
             return earlier

@@ -211,7 +211,7 @@ class _Importer:
         return await self._write_once(batch, before)
 
     async def _write_once(self, batch: Sequence[Item], before: Progress) -> Progress:
-        async with TenantSession(self.database.writer, self.admin_id) as session:
+        async with self.database.session(self.admin_id) as session:
             told = not (self.plan.silent or self.plan.dry_run)
             outcomes = await write_items(session, batch, now=self.clock(), told=told)
             rejected = [outcome for outcome in outcomes if isinstance(outcome, Rejection)]

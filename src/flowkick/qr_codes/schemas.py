@@ -64,7 +64,7 @@ class QRCodePatch(ApiInput):
 
     def values(self) -> dict[str, Any]:
         """The fields that were sent, by the names that they are kept under."""
-        return _kept(self.given())
+        return _kept(self.sent())
 
 
 class ScanInput(ApiInput):

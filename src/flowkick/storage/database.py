@@ -17,7 +17,7 @@ from sqlalchemy.pool import AsyncAdaptedQueuePool
 from flowkick.core import metrics
 from flowkick.core.settings import Settings
 from flowkick.storage.postgres import Connector
-from flowkick.storage.tenancy import QUEUED, RECORDED, SYSTEM, TenantSession
+from flowkick.storage.tenancy import KEY_RING, QUEUED, RECORDED, SYSTEM, TenantSession
 
 _SQLITE_READERS = 4
 _LOCKED_TRIES = 200
@@ -39,6 +39,7 @@ class Database:
         url = make_url(settings.database_url)
         self.is_sqlite = url.get_backend_name() == "sqlite"
         self.url = url
+        self._settings = settings
         self._listeners: list[Callable[[], None]] = []
         self.connect = None if self.is_sqlite else Connector(url)
         """Opens a connection beside the pool; None on SQLite."""
@@ -98,9 +99,15 @@ class Database:
 
     @asynccontextmanager
     async def _transaction(self, admin_id: str | None) -> AsyncIterator[TenantSession]:
-        async with TenantSession(self.writer, admin_id) as session:
+        async with self.session(admin_id) as session:
             yield session
             await self.commit(session)
+
+    def session(self, admin_id: str | None) -> TenantSession:
+        """A session that writes; what is not given to `commit` is undone."""
+        session = TenantSession(self.writer, admin_id)
+        session.info[KEY_RING] = lambda: self._settings.key_ring
+        return session
 
     async def commit(self, session: TenantSession) -> None:
         """Commit, and wake the engine where deliveries were queued."""

@@ -25,6 +25,9 @@ _ADMIN: Final = "admin_id"
 QUEUED: Final = "deliveries_queued"
 """Set in ``session.info`` by a transaction that queued deliveries: its commit wakes the engine."""
 
+KEY_RING: Final = "key_ring"
+"""In ``session.info`` of sessions that write: gives the process's ring of master keys."""
+
 RECORDED: Final = "events_recorded"
 """Set in ``session.info``: how many events of each name the transaction recorded."""
 

@@ -43,4 +43,4 @@ async def update_tool(
     tool_id: ToolId, body: schemas.ToolPatch, session: InSession, context: InContext
 ) -> Any:
     """Change a tool; an inactive one takes no new bookings."""
-    return {"tool": await service.change_tool(session, tool_id, body.given(), context.clock())}
+    return {"tool": await service.change_tool(session, tool_id, body.sent(), context.clock())}

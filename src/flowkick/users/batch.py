@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
+from flowkick.core.errors import Suppressed
 from flowkick.storage.tenancy import TenantSession
 from flowkick.users.schemas import BatchUserInput
 from flowkick.users.service import upsert_users
@@ -34,7 +35,7 @@ async def upsert_batch(
         try:
             valid.append((index, BatchUserInput.model_validate(item).desired()))
         except ValidationError as error:
-            results[index] = _failed(index, error)
+            results[index] = _failed(index, problems(error))
     waves = in_waves(valid, lambda item: item[1].values["manychat_id"])
     later = [item for wave in waves[1:] for _, item in wave]
     for wave in waves:
@@ -43,6 +44,9 @@ async def upsert_batch(
         )
         later = []
         for (index, _), target in zip(wave, targets, strict=True):
+            if isinstance(target, Suppressed):
+                results[index] = _failed(index, target.sentence)
+                continue
             results[index] = {
                 "index": index,
                 "status": target.status,
@@ -73,8 +77,8 @@ def problems(error: ValidationError) -> str:
     )
 
 
-def _failed(index: int, error: ValidationError) -> dict[str, Any]:
-    return {"index": index, "status": "failed", "id": None, "error": problems(error)}
+def _failed(index: int, problem: str) -> dict[str, Any]:
+    return {"index": index, "status": "failed", "id": None, "error": problem}
 
 
 def _problem(kind: str, message: str) -> str:

@@ -80,7 +80,7 @@ async def add_user_interactions(
 ) -> Any:
     """Add messages, comments and story reactions to a user's day, and to its counters."""
     now = context.clock()
-    counts = body.given()
+    counts = body.sent()
     day = counts.pop("date", None) or now.date()
     user, row = await add_interactions(session, user_id, day, counts, source=API, now=now)
     belongings = await load_belongings(session, [user.id])

@@ -82,7 +82,7 @@ async def add_users(
 ) -> list[Target]:
     """Add users without a manychatId."""
     added = await insert_users(session, desired, source=source, now=now, told=told)
-    targets = [target for target in added if target is not None]
+    targets = [target for target in added if isinstance(target, Target)]
     await write(session, targets, source=source, now=now, told=told)
     return targets
 

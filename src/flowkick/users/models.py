@@ -172,3 +172,44 @@ class CustomFieldValue(AdminPart, Base):
 @event.listens_for(CustomFieldValue, "before_update")
 def _follow_value(_mapper: Any, _connection: Any, row: CustomFieldValue) -> None:
     row.value_key = value_key(row.value)
+
+
+class ConsentEntry(AdminScoped, Base):
+    """One time that a user gave or withdrew consent. Rows are only ever added.
+
+    `source` says where: what the caller names, or by which way it came in.
+    """
+
+    __tablename__ = "Consent"
+    __table_args__ = (Index(None, "userId", "createdAt", "id"),)
+
+    id: Mapped[str] = mapped_column("id", primary_key=True)
+    user_id: Mapped[str] = mapped_column("userId", ForeignKey("User.id", ondelete="CASCADE"))
+    given: Mapped[bool] = mapped_column("given")
+    purpose: Mapped[str] = mapped_column("purpose")
+    source: Mapped[str] = mapped_column("source")
+    wording: Mapped[str | None] = mapped_column("wording")
+    created_at: Mapped[datetime] = mapped_column("createdAt")
+
+
+class SuppressionKey(AdminScoped, Base):
+    """What an admin's suppressed ids are hashed with; sealed, and made with the first erasure."""
+
+    __tablename__ = "SuppressionKey"
+
+    admin_id: Mapped[str] = mapped_column(
+        "adminId", ForeignKey("Admin.id", ondelete="CASCADE"), primary_key=True
+    )
+    key: Mapped[str] = mapped_column("key")
+
+
+class Suppression(AdminScoped, Base):
+    """The keyed hash of an erased user's manychatId: nobody brings it back unless it consents."""
+
+    __tablename__ = "Suppression"
+
+    admin_id: Mapped[str] = mapped_column(
+        "adminId", ForeignKey("Admin.id", ondelete="CASCADE"), primary_key=True
+    )
+    hash: Mapped[str] = mapped_column("hash", primary_key=True)
+    created_at: Mapped[datetime] = mapped_column("createdAt")

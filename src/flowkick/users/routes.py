@@ -75,13 +75,6 @@ async def update_user(
     return await _change(session, context, user_id, body.desired())
 
 
-@router.delete("/users/{id}", operation_id="deleteUser", response_model=schemas.DeletedAnswer)
-async def delete_user(user_id: UserId, session: InSession, context: InContext) -> Any:
-    """Delete a user and all that is theirs."""
-    user = await service.delete_user(session, user_id, source=API, now=context.clock())
-    return {"user": {"id": user.id, "manychat_id": user.manychat_id}}
-
-
 @router.post("/users/{id}/tags", operation_id="addTag", response_model=schemas.UserAnswer)
 async def add_tag(
     user_id: UserId, body: schemas.TagInput, session: InSession, context: InContext

@@ -62,7 +62,7 @@ class UserInput(ApiInput):
 
     def desired(self) -> Desired:
         """What is to become of the user."""
-        values = self.given()
+        values = self.sent()
         tags = values.pop("tags", ())
         custom_fields = values.pop("custom_fields", {})
         return Desired(
@@ -188,19 +188,6 @@ class UsersAnswer(Success):
 
     users: list[UserListed]
     pagination: Pagination
-
-
-class DeletedUserShown(ApiModel):
-    """What is left of a deleted user."""
-
-    id: str
-    manychat_id: str | None
-
-
-class DeletedAnswer(Success):
-    """A user was deleted."""
-
-    user: DeletedUserShown
 
 
 class BatchResult(ApiModel):

@@ -6,10 +6,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import select
+from sqlalchemy import delete, select
 from sqlalchemy.exc import IntegrityError
 
-from flowkick.core.errors import Conflict, NotFound
+from flowkick.core.errors import Conflict, NotFound, Suppressed
 from flowkick.core.ids import new_id
 from flowkick.history.models import Booking, QRCode
 from flowkick.storage.bulk import DO_NOTHING, BulkStatement
@@ -18,6 +18,7 @@ from flowkick.storage.tenancy import TenantSession
 from flowkick.users import fields
 from flowkick.users.folding import user_keys
 from flowkick.users.models import NewUser, User
+from flowkick.users.suppression import lift, refusal, suppressed
 from flowkick.users.writing import MANYCHAT, Desired, Target, make_labels, write
 from flowkick.webhooks import outbox
 from flowkick.webhooks.outbox import Draft
@@ -66,6 +67,8 @@ async def _insert_one(
     """Add a user; again where the one who had its manychatId was deleted meanwhile."""
     for _ in range(_TRIES):
         (target,) = await insert_users(session, [desired], source=source, now=now)
+        if isinstance(target, Suppressed):
+            raise target
         if target is not None:
             return target
         refused = await _taken(session, desired.values.get("manychat_id"))
@@ -80,6 +83,8 @@ async def change_user(
     """Change a user; nothing is emitted where nothing differs."""
     user = await find_user(session, user_id, lock=True)
     manychat_id = desired.values.get("manychat_id")
+    if manychat_id not in {None, user.manychat_id}:
+        await _admit(session, [(manychat_id, desired)])
     target = existing(user, desired, now)
     try:
         async with session.begin_nested():  # so that the transaction outlives a refused id
@@ -100,16 +105,18 @@ async def _taken(session: TenantSession, manychat_id: str | None) -> Conflict:
     )
 
 
-async def delete_user(session: TenantSession, user_id: str, *, source: str, now: datetime) -> User:
-    """Delete a user and all that is theirs."""
+async def delete_user(
+    session: TenantSession, user_id: str, *, source: str, now: datetime
+) -> tuple[User, str]:
+    """Delete a user and all that is theirs; the user, and the id of the event that tells of it."""
     await _lock_history(session, user_id)
     user = await find_user(session, user_id, lock=True, to_delete=True)
     data = UserDeleted(DeletedUser(user.id, user.manychat_id))
     draft = Draft("user.deleted", data, user.id, user.sequence + 1)
     await session.delete(user)
     await session.flush()
-    await outbox.emit(session, [draft], source=source, now=now)
-    return user
+    (event_id,) = await outbox.emit(session, [draft], source=source, now=now)
+    return user, event_id
 
 
 async def _lock_history(session: TenantSession, user_id: str) -> None:
@@ -127,14 +134,14 @@ async def upsert_users(
     now: datetime,
     later: Sequence[Desired] = (),
     told: bool = True,
-) -> list[Target]:
+) -> list[Target | Suppressed]:
     """Add or change users by their `manychat_id`, which each of them has and no two share.
 
-    `later` is what the same transaction writes of these users afterwards. Without `told`, no event
-    tells of it.
+    Suppressed stands for who was erased. `later` is what the same transaction writes of these users
+    afterwards. Without `told`, no event tells of it.
     """
     waiting = {item.values["manychat_id"]: item for item in desired}
-    found: dict[str, Target] = {}
+    found: dict[str, Target | Suppressed] = {}
     while waiting:  # again where others added some of them meanwhile, or deleted those again
         for manychat_id, user in (await _by_manychat_id(session, waiting)).items():
             found[manychat_id] = existing(user, waiting.pop(manychat_id), now)
@@ -146,11 +153,12 @@ async def upsert_users(
             if target is not None:
                 found[manychat_id] = target
                 del waiting[manychat_id]
-    targets = [found[item.values["manychat_id"]] for item in desired]
+    outcomes = [found[item.values["manychat_id"]] for item in desired]
     if later:
         await make_labels(session, [*desired, *later], now)
+    targets = [outcome for outcome in outcomes if isinstance(outcome, Target)]
     await write(session, targets, source=source, now=now, told=told)
-    return targets
+    return outcomes
 
 
 def existing(user: User, desired: Desired, now: datetime) -> Target:
@@ -188,8 +196,8 @@ async def insert_users(
     source: str,
     now: datetime,
     told: bool = True,
-) -> list[Target | None]:
-    """Add users; None stands for each whose manychatId is taken.
+) -> list[Target | Suppressed | None]:
+    """Add users; None stands for each whose manychatId is taken, Suppressed for who was erased.
 
     The number of its first event is taken unless no event tells of it.
     """
@@ -203,10 +211,40 @@ async def insert_users(
     if await _INSERT_USERS.run(session, rows) < len(rows):
         found = await session.scalars(select(User.id).where(among(session, User.id, list(added))))
         added = set(found)
+    named = [(row["manychat_id"], item) for row, item in zip(rows, desired, strict=True)]
+    refused = await _refused(session, [pair for pair in named if pair[0] is not None])
+    if refused:
+        # Looked for only now: whoever erased them while these rows waited is seen here.
+        back = [row["id"] for row in rows if row["manychat_id"] in refused and row["id"] in added]
+        await session.execute(
+            delete(User).where(among(session, User.id, back)),
+            execution_options={"synchronize_session": False},
+        )
     return [
-        Target(NewUser(**row), item, is_new=True) if row["id"] in added else None
+        refusal()
+        if row["manychat_id"] in refused
+        else Target(NewUser(**row), item, is_new=True)
+        if row["id"] in added
+        else None
         for row, item in zip(rows, desired, strict=True)
     ]
+
+
+async def _refused(session: TenantSession, named: Sequence[tuple[str, Desired]]) -> set[str]:
+    """Who of these was erased and did not consent anew; who did is suppressed no longer."""
+    erased = await suppressed(session, [manychat_id for manychat_id, _ in named])
+    anew = {
+        manychat_id
+        for manychat_id, item in named
+        if manychat_id in erased and item.values.get("export_consent_given")
+    }
+    await lift(session, sorted(anew))
+    return erased - anew
+
+
+async def _admit(session: TenantSession, named: Sequence[tuple[str, Desired]]) -> None:
+    if await _refused(session, named):
+        raise refusal()
 
 
 def _row(admin_id: str, values: Mapping[str, Any], source: str, now: datetime) -> dict[str, Any]:

@@ -19,10 +19,11 @@ from flowkick.core.ids import new_id
 from flowkick.storage.bulk import DO_NOTHING, BulkStatement
 from flowkick.storage.dialects import among
 from flowkick.storage.tenancy import TenantSession
-from flowkick.users import fields
+from flowkick.users import fields, ledger
 from flowkick.users.days import add_growth
 from flowkick.users.folding import value_key
 from flowkick.users.labels import FieldValue, ensure_custom_fields, ensure_tags, tag_key
+from flowkick.users.ledger import Consent
 from flowkick.users.models import AnyUser, ContactTag, CustomField, CustomFieldValue, Tag
 from flowkick.users.payload import Belongings, load_belongings, payload
 from flowkick.webhooks.outbox import Draft, Frozen, emit_frozen, freeze
@@ -54,6 +55,8 @@ class Desired:
     """`tags` are all that ManyChat knows: others that ManyChat put on before are taken off."""
     manychat_tag_ids: Mapping[str, str] = field(default_factory=dict)
     custom_fields: Mapping[str, FieldValue] = field(default_factory=dict)
+    consent: Consent | None = None
+    """Goes into the ledger even where nothing changes."""
 
 
 @dataclass(slots=True)
@@ -117,6 +120,7 @@ async def write(
     known = [target for target in changed if not target.is_new]
     numbers = [_number_events(target) for target in known] if told else []
     await session.flush()
+    await ledger.write(session, _consents(targets), source=source, now=now)
     if not told:
         await _write_belongings(session, changed, source, now)
         return
@@ -128,6 +132,17 @@ async def write(
     drafts = await _drafts(session, known, numbers, now)
     frozen += [freeze(session.admin_id, draft, source, now) for draft in drafts]
     await emit_frozen(session, frozen, now=now)
+
+
+def _consents(targets: Sequence[Target]) -> list[tuple[AnyUser, Consent | None]]:
+    """Those who gave or withdrew consent, and what is known of it."""
+    return [
+        (target.user, target.desired.consent)
+        for target in targets
+        if target.desired.consent is not None
+        or ledger.CHANGED in target.changes
+        or (target.is_new and target.user.export_consent_given)
+    ]
 
 
 async def _write_belongings(

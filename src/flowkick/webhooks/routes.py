@@ -99,7 +99,7 @@ async def update_webhook(
 ) -> Any:
     """Change any of a subscription's fields; deactivating holds what waits."""
     changed, released, discarded = await service.change_subscription(
-        session, context.settings.key_ring, webhook_id, body.given(), context.clock()
+        session, context.settings.key_ring, webhook_id, body.sent(), context.clock()
     )
     return {"webhook": _shown(changed), "released": released, "discarded": discarded}
 

@@ -1,0 +1,1 @@
+"""The rights of those whose data this is: consent and erasure."""
