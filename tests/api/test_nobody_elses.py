@@ -22,6 +22,7 @@ from flowkick.app import ROUTERS, Process
 from flowkick.auth.service import create_key, revoke_key
 from flowkick.core.clock import system_clock
 from flowkick.http.route import ApiRoute
+from flowkick.privacy.settling import Settling
 from flowkick.storage.database import Database
 from tests.conftest import new_admin
 from tests.history import made as history
@@ -38,6 +39,7 @@ BODIES: dict[str, dict[str, Any]] = {
     "createUser": {"firstName": "intruder"},
     "batchUsers": {"users": [{"manychatId": "1"}]},
     "updateUser": {"firstName": "stolen"},
+    "recordConsent": {"given": True},
     "addTag": {"name": "stolen"},
     "setCustomField": {"value": "stolen"},
     "addInteractions": {"messagesCount": 1},
@@ -99,6 +101,9 @@ async def _operations(api: Api, ids: dict[str, str]) -> list[Operation]:
 
 async def _victim(api: Api, endpoint: Endpoint) -> dict[str, str]:
     """An admin with one of everything; the ids, by the paths they stand in."""
+    gone = (await api.http.post("/api/admin/users", json={})).json()["user"]["id"]
+    erasure = (await api.http.delete(f"/api/admin/users/{gone}")).json()["erasure"]["id"]
+    assert await Settling(api.database, system_clock).settle() == 1
     hook = {"url": endpoint.url, "events": ["*"], "name": PRIVATE}
     webhook = (await api.http.post("/api/admin/webhooks", json=hook)).json()["webhook"]
     person = {
@@ -123,6 +128,7 @@ async def _victim(api: Api, endpoint: Endpoint) -> dict[str, str]:
         "/users": user["id"],
         "/deliveries": shown["deliveries"][0]["id"],
         "/connections": made["connection"]["id"],
+        "/erasures": erasure,
         **did,
     }
 

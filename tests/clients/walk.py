@@ -75,6 +75,13 @@ async def users(call: Caller, made: Made) -> None:
     await call("reconcileUsers")
 
 
+async def privacy(call: Caller, made: Made) -> None:
+    """Consents."""
+    consent = {"given": True, "source": "form", "wording": "You may."}
+    await call("recordConsent", 201, id=made.ids["user"], body=consent)
+    await call("listConsents", id=made.ids["user"])
+
+
 async def tools_and_bookings(call: Caller, made: Made) -> None:
     """Tools, and bookings of them."""
     tool = {"name": "Table by the window", "type": "table", "exclusive": True}
@@ -163,7 +170,9 @@ async def exports(call: Caller, made: Made) -> None:
 
 async def leave(call: Caller, made: Made) -> None:
     """Deletions."""
-    await call("deleteUser", id=made.ids["user"])
+    erasure = (await call("deleteUser", id=made.ids["user"]))["erasure"]
+    await call("getErasure", id=erasure["id"])
+    await call("listErasures")
     await call("deleteWebhook", id=made.ids["webhook"])
 
 
@@ -171,6 +180,7 @@ WALK = (
     watch,
     subscribe,
     users,
+    privacy,
     tools_and_bookings,
     qr_codes,
     conversations,

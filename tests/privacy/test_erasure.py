@@ -168,7 +168,11 @@ async def test_who_may_have_been_told_before_the_log_begins_is_told_to_forget(
         user = (await post(api.http, "/users", {"manychatId": "5"}))["user"]["id"]
         async with api.database.system_transaction() as session:
             await session.execute(WebhookEvent.__table__.delete())  # type: ignore[attr-defined]
-        later = {"id": new_id("evt"), "admin_id": api.admin_id, "event": "user.updated"}
+        later: dict[str, Any] = {
+            "id": new_id("evt"),
+            "admin_id": api.admin_id,
+            "event": "user.updated",
+        }
         later |= {"user_id": "usr_other", "sequence": 1, "body": b"{}"}
         at = system_clock() + timedelta(milliseconds=1)
         async with api.database.system_transaction() as session:
@@ -204,9 +208,8 @@ async def test_nothing_brings_an_erased_person_back_until_they_consent_anew(api:
         await post(elsewhere, "/users", {"manychatId": PERSON["manychatId"]})
     anew = {"manychatId": PERSON["manychatId"], "exportConsentGiven": True}
     await post(api.http, "/users", anew)
-    assert (await api.http.post("/api/manychat/contact", json=contact)).json()[
-        "status"
-    ] == "updated"
+    pushed = await api.http.post("/api/manychat/contact", json=contact)
+    assert pushed.json()["status"] == "updated"
 
 
 async def test_a_sync_that_races_with_an_erasure_does_not_bring_the_person_back(
