@@ -109,6 +109,11 @@ def _connection(http: httpx.Client) -> str:
     return str(http.post("/api/admin/connections", json={}).json()["connection"]["id"])
 
 
+def _erasure(http: httpx.Client) -> str:
+    erased = http.delete(f"/api/admin/users/{_user(http)}")
+    return str(erased.json()["erasure"]["id"])
+
+
 def _job(http: httpx.Client, webhook_id: str, kind: str) -> str:
     begun = http.post(f"/api/admin/webhooks/{webhook_id}/{kind}", json={})
     return str(begun.json()[kind]["id"])
@@ -124,6 +129,7 @@ MAKERS: Makers = {
     "/bookings/{id}": _booking,
     "/qr-codes/{code}": _qr_code,
     "/conversations/{id}": _conversation,
+    "/erasures/{id}": _erasure,
 }
 
 
