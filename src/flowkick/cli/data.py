@@ -17,7 +17,7 @@ from flowkick.importing.batches import prefetched
 from flowkick.storage.database import Database
 from flowkick.users.batch import upsert_batch
 
-BATCH = 1000
+BATCH = 2500
 
 
 def seed(

@@ -15,6 +15,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from flowkick import __version__
 from flowkick.cli import (
     access,
+    audit,
     data,
     demo,
     diagnosis,
@@ -47,6 +48,7 @@ app.command()(pruning.prune)
 app.command()(diagnosis.doctor)
 app.command()(sealed.rekey)
 app.add_typer(importing.importing, name="import")
+app.add_typer(audit.audit, name="audit")
 app.add_typer(access.admin, name="admin")
 app.add_typer(access.key, name="key")
 app.add_typer(access.connection, name="connection")
