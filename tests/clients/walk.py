@@ -80,6 +80,8 @@ async def privacy(call: Caller, made: Made) -> None:
     consent = {"given": True, "source": "form", "wording": "You may."}
     await call("recordConsent", 201, id=made.ids["user"], body=consent)
     await call("listConsents", id=made.ids["user"])
+    held = await call("exportUser", id=made.ids["user"])
+    assert held["user"]["firstName"] == "Zoë"
 
 
 async def tools_and_bookings(call: Caller, made: Made) -> None:

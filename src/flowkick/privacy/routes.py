@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Path
+import msgspec
+from fastapi import APIRouter, Path, Request, Response
 
+from flowkick.auth.service import Scope
+from flowkick.core.clock import isoformat
 from flowkick.exports.files import FileStore
-from flowkick.http.context import InContext, InSession
+from flowkick.exports.routes import by_caller
+from flowkick.http.context import Caller, InContext, InSession
 from flowkick.http.pages import Cursor, Limit
-from flowkick.http.route import ApiRoute
-from flowkick.privacy import schemas, service
+from flowkick.http.route import ApiRoute, policy
+from flowkick.privacy import access, schemas, service
 from flowkick.privacy.models import Erasure
 from flowkick.storage.keyset import pagination
 from flowkick.storage.tenancy import TenantSession
@@ -50,6 +54,25 @@ async def list_consents(
     """What a user consented to and withdrew, the newest first."""
     page = await service.consents(session, user_id, limit=limit, cursor=cursor)
     return {"consents": page.rows, "pagination": pagination(page, limit)}
+
+
+@router.get("/users/{id}/export", operation_id="exportUser", response_model=schemas.AccessAnswer)
+@policy(scope=Scope.EXPORT, transaction=False)
+async def export_user(request: Request, user_id: UserId, context: InContext, caller: Caller) -> Any:
+    """Everything that is held on one person, and who received it. It is logged as an export."""
+    now, by = context.clock(), by_caller(request, caller)
+    async with context.database.transaction(caller.admin_id) as session:
+        held = await access.everything(session, user_id)
+        answer = {"success": True, "exportedAt": isoformat(now), **held}
+        body = msgspec.json.encode(answer)
+        export = await access.log(session, user_id, body, by=by, now=now)
+    headers = {
+        "Content-Disposition": f'attachment; filename="user-{user_id}.json"',
+        "Cache-Control": "private, no-store",
+        "X-Export-ID": export.id,
+        "X-File-Hash": str(export.file_hash),
+    }
+    return Response(body, media_type="application/json", headers=headers)
 
 
 @router.delete("/users/{id}", operation_id="deleteUser", response_model=schemas.DeletedAnswer)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, StringConstraints
 
@@ -137,3 +137,20 @@ class DeletedAnswer(Success):
 
     user: DeletedUserShown
     erasure: ErasureWithReceivers
+
+
+Rows = list[dict[str, Any]]
+
+
+class AccessAnswer(Success):
+    """Everything that is held on one person, and who received it."""
+
+    exported_at: Timestamp
+    user: dict[str, Any] = Field(description="As events show it.")
+    consents: Rows
+    bookings: Rows
+    qr_codes: Rows
+    interaction_history: Rows
+    conversations: Rows = Field(description="Each with its `messages`.")
+    events: Rows = Field(description="What was recorded about them, each with its `body`.")
+    received_by: Rows = Field(description="Which webhook got which event, and when.")
