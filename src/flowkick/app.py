@@ -19,9 +19,12 @@ from flowkick.delivery.client import Sender
 from flowkick.delivery.engine import Engine
 from flowkick.delivery.requests import RequestBuilder
 from flowkick.delivery.targets import TargetGuard
+from flowkick.exports import job_routes as export_jobs
 from flowkick.exports import routes as exports
+from flowkick.exports.background import EXPORT, ExportJobs
 from flowkick.exports.files import FileStore
 from flowkick.exports.making import Exporter
+from flowkick.exports.tidying import Tidying
 from flowkick.http.context import Context
 from flowkick.jobs.run import Handler
 from flowkick.jobs.runner import JobRunner
@@ -57,11 +60,12 @@ ROUTERS: tuple[APIRouter, ...] = (
     qr_codes.router,
     conversations.router,
     exports.router,
+    export_jobs.router,
     connectors.router,
 )
 
 JOBS: dict[str, Handler] = {REPLAY: replay, BACKFILL: backfill}
-"""What the worker does for each kind of job."""
+"""What the worker does for each kind of job that needs nothing of the process."""
 
 
 class Process:
@@ -77,20 +81,14 @@ class Process:
         self.doorbell = Doorbell(self.database)
         self.sender = Sender(self.guard, connections=settings.concurrency)
         self.builder = RequestBuilder(settings.key_ring)
-        self.exporter = Exporter(
-            self.database,
-            FileStore(settings.data_folder),
-            clock,
-            lease_seconds=settings.lease_seconds,
-        )
-        self.jobs = JobRunner(self.database, JOBS, clock)
+        files = FileStore(settings.data_folder)
+        self.exporter = Exporter(self.database, files, clock, lease_seconds=settings.lease_seconds)
+        self.jobs = JobRunner(self.database, {**JOBS, EXPORT: ExportJobs(files).run}, clock)
         self.retention = Retention.of(self.database, settings, clock)
         self.settling = Settling(self.database, clock)
-        self.worker = Worker(
-            self.database,
-            self._make_engine,
-            duties=(self.jobs.run, self.retention.run, self.settling.run),
-        )
+        self.tidying = Tidying(self.database, files, clock)
+        duties = (self.jobs.run, self.retention.run, self.settling.run, self.tidying.run)
+        self.worker = Worker(self.database, self._make_engine, duties=duties)
 
     @asynccontextmanager
     async def running(self, *, deliver: bool) -> AsyncIterator[None]:

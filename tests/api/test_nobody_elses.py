@@ -25,6 +25,7 @@ from flowkick.http.route import ApiRoute
 from flowkick.privacy.settling import Settling
 from flowkick.storage.database import Database
 from tests.conftest import new_admin
+from tests.exports.orders import ended, order
 from tests.history import made as history
 from tests.support.endpoint import Endpoint
 from tests.support.server import Api
@@ -58,6 +59,7 @@ BODIES: dict[str, dict[str, Any]] = {
     "createConversation": {"userId": "usr_none"},
     "addMessage": {"role": "user", "content": "stolen"},
     "createConnection": {"name": "stolen"},
+    "startExport": {"format": "csv"},
     "pushManychatContact": {"subscriber_id": "77"},
 }
 PRIVATE = "Zaphod"
@@ -126,6 +128,7 @@ async def _victim(api: Api, endpoint: Endpoint) -> dict[str, str]:
         "/replays": await _sent(api.http, path, "replay", {"events": ["qr.scanned"]}),
         "/backfills": await _sent(api.http, path, "backfill", {"filters": {"hasTag": ["none"]}}),
         "/users": user["id"],
+        "/exports": await _exported(api.http),
         "/deliveries": shown["deliveries"][0]["id"],
         "/connections": made["connection"]["id"],
         "/erasures": erasure,
@@ -144,6 +147,12 @@ async def _sent(http: httpx.AsyncClient, path: str, kind: str, body: dict[str, A
     ):
         await asyncio.sleep(0.05)
     return str(job_id)
+
+
+async def _exported(http: httpx.AsyncClient) -> str:
+    export_id = await order(http, "csv")
+    await ended(http, export_id)
+    return export_id
 
 
 async def _what_the_victim_did(http: httpx.AsyncClient, user_id: str) -> dict[str, str]:

@@ -114,6 +114,10 @@ def _erasure(http: httpx.Client) -> str:
     return str(erased.json()["erasure"]["id"])
 
 
+def _export(http: httpx.Client) -> str:
+    return str(http.get("/api/admin/export/users/csv").headers["X-Export-ID"])
+
+
 def _job(http: httpx.Client, webhook_id: str, kind: str) -> str:
     begun = http.post(f"/api/admin/webhooks/{webhook_id}/{kind}", json={})
     return str(begun.json()[kind]["id"])
@@ -130,6 +134,7 @@ MAKERS: Makers = {
     "/qr-codes/{code}": _qr_code,
     "/conversations/{id}": _conversation,
     "/erasures/{id}": _erasure,
+    "/exports/{id}": _export,
 }
 
 

@@ -6,6 +6,7 @@ parameters carry their snake_case names. Each function is given what the ones be
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -168,6 +169,13 @@ async def exports(call: Caller, made: Made) -> None:
     assert b"Zo\xc3\xab" in await call("exportUsersCsv", has_tag=["vip"])
     await call("exportUsersJson", include_bookings=True, include_conversations=True)
     await call("listExports")
+    begun = await call("startExport", 202, body={"format": "ndjson", "includes": ["bookings"]})
+    export_id = begun["export"]["id"]
+    async with asyncio.timeout(60):
+        while (await call("getExport", id=export_id))["export"]["status"] == "running":
+            await asyncio.sleep(0.05)
+    assert b"Zo\xc3\xab" in await call("downloadExport", id=export_id)
+    await call("deleteExport", id=export_id)
 
 
 async def leave(call: Caller, made: Made) -> None:

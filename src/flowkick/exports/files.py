@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 _PART: Final = ".part"
+_SCRATCH: Final = ".scratch"
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,11 +81,25 @@ class FileStore:
         """Whether there is a complete file of this name."""
         return self.path(name).is_file()
 
+    def scratch(self, name: str) -> Path:
+        """A folder for what a writer keeps until it can write it; whoever uses it makes it."""
+        path = self.path(name)
+        return path.with_name(name + _SCRATCH)
+
     def remove(self, name: str) -> None:
         """Remove a file, or what there is of it."""
         path = self.path(name)
         path.unlink(missing_ok=True)
         path.with_name(name + _PART).unlink(missing_ok=True)
+        shutil.rmtree(self.scratch(name), ignore_errors=True)
+
+    def remove_all(self, export_id: str) -> None:
+        """Remove every file of an export, and what killed processes left of them."""
+        for path in self._folder.glob(f"{export_id}[-.]*"):
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
 
     def unfinished(self) -> Iterator[str]:
         """The names of files that are being written, or were when a process died."""

@@ -28,7 +28,8 @@ router = APIRouter(prefix="/api/admin", tags=["exports"], route_class=ApiRoute)
 
 _LOOK_SECONDS: Final = 0.25
 _CLIENT_CLOSED_REQUEST: Final = 499
-_HEADERS: Final[dict[str, Any]] = {
+GZIP: Final = "application/gzip"
+FILE_HEADERS: Final[dict[str, Any]] = {
     name: {"description": description, "schema": {"type": "string"}}
     for name, description in {
         "Content-Disposition": "The name of the file.",
@@ -41,16 +42,16 @@ _HEADERS: Final[dict[str, Any]] = {
 _CSV: Final[dict[int | str, dict[str, Any]]] = {
     200: {
         "description": "The whole file.",
-        "headers": _HEADERS,
+        "headers": FILE_HEADERS,
         "content": {"text/csv": {"schema": {"type": "string"}}},
     }
 }
 _JSON: Final[dict[int | str, dict[str, Any]]] = {
-    200: {"description": "The whole file.", "headers": _HEADERS}
+    200: {"description": "The whole file.", "headers": FILE_HEADERS}
 }
 
 
-class _File(FileResponse):
+class ExportFile(FileResponse):
     """A file of which FastAPI knows that it is none of its JSON."""
 
     media_type = None
@@ -59,7 +60,7 @@ class _File(FileResponse):
 @router.get(
     "/export/users/csv",
     operation_id="exportUsersCsv",
-    response_class=_File,
+    response_class=ExportFile,
     responses=_CSV,
     openapi_extra={"parameters": query_parameters(CsvQuery)},
 )
@@ -142,9 +143,9 @@ async def send(request: Request, context: Context, export: DataExport, by: By) -
             session, export.id, by=by, now=context.clock(), byte_range=request.headers.get("range")
         )
     ending = name.partition(".")[2]
-    return _File(
+    return ExportFile(
         exporter.files.path(name),
-        media_type=FORMATS[export.export_type].media_type,
+        media_type=GZIP if name.endswith(".gz") else FORMATS[export.export_type].media_type,
         headers=_headers(export, f"users-export-{export.created_at:%Y-%m-%d}.{ending}"),
     )
 

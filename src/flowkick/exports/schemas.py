@@ -2,14 +2,48 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field
 
-from flowkick.core.schemas import ApiModel, CursorPagination, Success, Timestamp
+from flowkick.core.schemas import (
+    ApiInput,
+    ApiModel,
+    CursorPagination,
+    Success,
+    Text,
+    Timestamp,
+    shown_as,
+)
 from flowkick.exports.models import ExportStatus
 from flowkick.exports.rows import ConversationExported
 from flowkick.history.schemas import BookingOfUser, InteractionDay, QRCodeOfUser
+from flowkick.users.filters import UserFilters
+
+FormatName = Literal["csv", "json", "ndjson", "xlsx", "parquet"]
+Include = Literal["bookings", "qrCodes", "interactionHistory", "conversations"]
+
+
+class ExportInput(ApiInput):
+    """A file that a job is to make."""
+
+    model_config = shown_as(format="xlsx", filters={"hasTag": ["vip"]}, gzip=False)
+
+    format: FormatName
+    filters: UserFilters = Field(
+        UserFilters(), description="Which users, as in the list; without them, all."
+    )
+    fields: Annotated[list[Text], Field(min_length=1, max_length=500)] | None = Field(
+        None, description="Only these, by their names in the API or in the CSV; null for all."
+    )
+    limit: int | None = Field(
+        None, ge=1, le=2**31 - 1, description="The newest so many; null for all."
+    )
+    includes: list[Include] = Field(
+        [], max_length=4, description="What json and ndjson have beside the fields of users."
+    )
+    gzip: bool = Field(default=False, description="Compress the file.")
+    bom: bool = Field(default=False, description="Begin a csv with a byte order mark, for Excel.")
 
 
 class ExportShown(ApiModel):
@@ -42,6 +76,36 @@ class ExportShown(ApiModel):
     chain_number: int | None = Field(description="Its place in the log's chain of hashes.")
     previous_hash: str | None
     chain_hash: str | None
+
+
+class ExportProgress(ApiModel):
+    """How far the job of an export is."""
+
+    job_status: Literal["queued", "running", "completed", "failed", "cancelled"]
+    written: int = Field(description="Users that are written.")
+    total: int | None = Field(description="Users there are; null until they are counted.")
+
+
+class ExportAnswer(Success):
+    """One export."""
+
+    export: ExportShown
+    progress: ExportProgress | None = Field(
+        description="null where it was fetched at once, or its job is not kept any longer."
+    )
+
+
+class ExportStarted(ExportAnswer):
+    """An export that was queued."""
+
+    message: str
+
+
+class ExportDeleted(Success):
+    """An export whose file was removed, or whose job was ended."""
+
+    export: ExportShown
+    message: str
 
 
 class ExportsAnswer(Success):

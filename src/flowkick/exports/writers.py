@@ -10,6 +10,8 @@ import io
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any, Final, Protocol
 
 import msgspec
@@ -53,6 +55,8 @@ class About:
     includes: Sequence[str] = ()
     bom: bool = False
     """Whether a CSV begins with a byte order mark, by which Excel knows UTF-8."""
+    scratch: Path | None = None
+    """A folder, not made yet, for what can't be written in order; None for the system's own."""
 
     def metadata(self) -> dict[str, Any]:
         """As documents show it."""
@@ -132,6 +136,38 @@ class JsonWriter:
         self._sink.write(b"\n]}\n")
 
 
+class NdjsonWriter:
+    """A document a line, each a user."""
+
+    def __init__(self, sink: Sink, _about: About) -> None:
+        self._sink = sink
+        self._documents = Documents(())
+
+    def open(self, columns: Sequence[Column]) -> None:
+        """Nothing precedes the rows."""
+        self._documents = Documents(columns)
+
+    def write(self, batch: Sequence[Row]) -> None:
+        """Write a line for each row."""
+        encode = msgspec.json.Encoder().encode
+        self._sink.write(b"".join([encode(self._documents(row)) + b"\n" for row in batch]))
+
+    def close(self) -> None:
+        """Nothing follows the rows."""
+
+
+def _xlsx(sink: Sink, about: About) -> Writer:
+    from flowkick.exports.workbooks import XlsxWriter  # noqa: PLC0415  # only where it is asked for
+
+    return XlsxWriter(sink, about)
+
+
+def _parquet(sink: Sink, about: About) -> Writer:
+    from flowkick.exports.parquet import ParquetWriter  # noqa: PLC0415  # it takes 50 MB of memory
+
+    return ParquetWriter(sink, about)
+
+
 @dataclass(frozen=True, slots=True)
 class Format:
     """A format that exports can have."""
@@ -142,6 +178,13 @@ class Format:
     writer: Callable[[Sink, About], Writer]
     nested: bool = False
     """Whether it is of documents, which can include more than tables."""
+    needs: str | None = None
+    """A package that an extra of the format's name installs."""
+
+    @property
+    def is_installed(self) -> bool:
+        """Whether this process can write it."""
+        return self.needs is None or find_spec(self.needs) is not None
 
 
 FORMATS: Final = {
@@ -149,5 +192,8 @@ FORMATS: Final = {
     for item in (
         Format("csv", "text/csv; charset=utf-8", CsvWriter),
         Format("json", "application/json", JsonWriter, nested=True),
+        Format("ndjson", "application/x-ndjson", NdjsonWriter, nested=True),
+        Format("xlsx", "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet", _xlsx),
+        Format("parquet", "application/vnd.apache.parquet", _parquet, needs="pyarrow"),
     )
 }
