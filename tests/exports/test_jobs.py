@@ -7,13 +7,16 @@ import hashlib
 import os
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
+import httpx
 import pytest
 from sqlalchemy import update
 
 from flowkick.app import Process
 from flowkick.core.clock import system_clock
 from flowkick.core.settings import Settings
+from flowkick.exports.background import ExportJobs
 from flowkick.exports.files import FileStore
 from flowkick.exports.models import DataExport
 from flowkick.exports.tidying import Tidying
@@ -128,6 +131,44 @@ async def test_files_go_when_they_expire_and_dead_exports_fail(
         )
     assert await later.tidy() == (0, 1)
     assert (await ended(api.http, export_id))["export"]["status"] == "failed"
+
+
+async def test_no_file_is_completed_that_has_somebody_who_was_erased(
+    process: Process, api: Api, database: Database
+) -> None:
+    """Somebody is erased when their file is written, and not complete."""
+    await add(api.http, [{"firstName": "Zaphod"}, {"firstName": "Trillian"}])
+    erased = (await api.http.get("/api/admin/users?search=Zaphod")).json()["users"][0]["id"]
+    runs: list[str] = []
+
+    class Interrupted(FileStore):
+        def begin(self, name: str) -> Any:
+            runs.append(name)
+            return _Held(super().begin(name), first=len(runs) == 1)
+
+    class _Held:
+        def __init__(self, file: Any, *, first: bool) -> None:
+            self._file, self._first = file, first
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self._file, name)
+
+        def finish(self) -> Any:
+            if self._first:
+                assert httpx.delete(
+                    f"{api.url}/api/admin/users/{erased}",
+                    headers={"Authorization": f"Bearer {api.key}"},
+                    timeout=30,
+                ).is_success
+            return self._file.finish()
+
+    files = Interrupted(process.settings.data_folder)
+    process.jobs._handlers["export"] = ExportJobs(files).run  # type: ignore[index]  # noqa: SLF001
+    export_id = await order(api.http, "ndjson")
+    assert (await ended(api.http, export_id))["export"]["recordCount"] == 1
+    assert b"Zaphod" not in (await download(api.http, export_id)).content
+    assert len(runs) == 2
+    assert len(list((process.settings.data_folder / "exports").iterdir())) == 1
 
 
 async def test_a_killed_export_is_made_anew_and_is_the_same(

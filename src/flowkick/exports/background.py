@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from flowkick.auth.models import Admin
 from flowkick.core.errors import (
@@ -33,7 +33,7 @@ from flowkick.exports.rows import Selection, count
 from flowkick.exports.writers import FORMATS, About, Format, Sink
 from flowkick.exports.writing import in_thread, write_users
 from flowkick.jobs import service as jobs
-from flowkick.jobs.models import Job
+from flowkick.jobs.models import Job, JobStatus
 from flowkick.jobs.run import JobFailed, Run
 from flowkick.storage.tenancy import TenantSession
 from flowkick.users.filters import UserFilters
@@ -43,6 +43,7 @@ MOST_ACTIVE: Final = 3
 """Exports that an admin has queued or running at once."""
 _RETRY_AFTER: Final = 30
 _STEP_SECONDS: Final = 1.0
+_ERASED: Final = "Somebody was erased while it was made: export anew."
 NOTHING_YET: Final = {"written": 0, "total": None}
 
 
@@ -241,3 +242,24 @@ async def _cancel(session: TenantSession, export: DataExport, now: datetime) -> 
     with suppress(Conflict, NotFound):  # the job may have ended, and its entry not yet
         await jobs.cancel(session, EXPORT, str(export.job_id), now=now)
     await service.fail(session, export.id, "It was deleted before it was complete.", now=now)
+
+
+async def start_over(session: TenantSession, *, now: datetime) -> None:
+    """Let no file be completed of which the reading began before now: somebody was erased.
+
+    Those that jobs make are made anew; who waits for one is told to ask again.
+    """
+    await session.execute(
+        update(Job)
+        .where(Job.kind == EXPORT, Job.status == JobStatus.RUNNING)
+        .values(status=JobStatus.QUEUED, lease_id=None, due_at=now),
+        execution_options={"synchronize_session": False},
+    )
+    waited_for = await session.scalars(
+        select(DataExport.id).where(
+            DataExport.status == ExportStatus.RUNNING, DataExport.job_id.is_(None)
+        )
+    )
+    for export_id in waited_for.all():
+        with suppress(Conflict):  # it has ended meanwhile
+            await service.fail(session, export_id, _ERASED, now=now)

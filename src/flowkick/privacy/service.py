@@ -20,6 +20,7 @@ from flowkick.core.ids import new_id
 from flowkick.delivery.models import WebhookDelivery, WebhookEvent, WebhookSubscription
 from flowkick.delivery.states import UNFINISHED, DeliveryState
 from flowkick.exports import service as exports
+from flowkick.exports.background import start_over
 from flowkick.exports.files import FileStore
 from flowkick.exports.models import DataExport
 from flowkick.privacy import traces
@@ -79,6 +80,7 @@ async def erase(
     if user.manychat_id is not None:
         await suppress(session, user.manychat_id, now=now)
     values = _distinctive(user)
+    await start_over(session, now=now)
     since = DataExport.finished_at >= user.created_at
     removed = {
         "deliveries": ended,
