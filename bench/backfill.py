@@ -5,20 +5,18 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
-import multiprocessing
 import random
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
+from multiprocessing.connection import Connection
 from typing import Any
 
 import aiohttp
-import uvloop
 from aiohttp import web
 
 from bench.delivery import open_process
 from bench.people import load
+from bench.receiver import beside
 from flowkick.app import Process
 from flowkick.core.clock import system_clock
 from flowkick.core.logs import configure_logs
@@ -81,7 +79,7 @@ def _hash(user: dict[str, Any]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-async def _serve(pipe: Any) -> None:
+async def _serve(pipe: Connection) -> None:
     copy = _Copy()
     app = web.Application()
     app.add_routes([web.post("/", copy.take), web.get("/", copy.tell)])
@@ -92,30 +90,13 @@ async def _serve(pipe: Any) -> None:
     await asyncio.get_running_loop().run_in_executor(None, pipe.recv)
 
 
-def _run(pipe: Any) -> None:
-    uvloop.run(_serve(pipe))
-
-
-@contextmanager
-def _receiver() -> Iterator[str]:
-    context = multiprocessing.get_context("spawn")
-    ours, theirs = context.Pipe()
-    process = context.Process(target=_run, args=(theirs,), daemon=True)
-    process.start()
-    try:
-        yield f"http://127.0.0.1:{ours.recv()}/"
-    finally:
-        ours.send(None)
-        process.join(10)
-
-
 async def measure(database_url: str, users: int) -> Filled:
     """Backfill so many users into an empty receiver, with 100 changes a second meanwhile."""
     process = open_process(database_url)
     configure_logs(process.settings.model_copy(update={"log_level": "error"}))
     admin_id, _ = await load(process, users)
     process = open_process(database_url)
-    with _receiver() as url:
+    with beside(_serve) as url:
         async with process.running(deliver=True):
             keys = process.settings.key_ring
             webhook_id = await create_subscription(

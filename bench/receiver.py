@@ -10,10 +10,10 @@ import asyncio
 import json
 import multiprocessing
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from multiprocessing.connection import Connection
-from typing import Final, cast
+from typing import Any, Final, cast
 
 import uvloop
 
@@ -60,19 +60,28 @@ async def _serve(pipe: Connection) -> None:
     await loop.run_in_executor(None, pipe.recv)
 
 
-def _run(pipe: Connection) -> None:
-    uvloop.run(_serve(pipe))
+Serve = Callable[[Connection], Coroutine[Any, Any, None]]
+"""Serves on a free port of loopback, which it sends first, until something comes back."""
+
+
+def _run(serve: Serve, pipe: Connection) -> None:
+    uvloop.run(serve(pipe))
 
 
 @contextmanager
-def receiver() -> Iterator[str]:
-    """A running receiver; gives its URL."""
+def beside(serve: Serve) -> Iterator[str]:
+    """A server in a process of its own; gives its URL."""
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
-    process = context.Process(target=_run, args=(theirs,), daemon=True)
+    process = context.Process(target=_run, args=(serve, theirs), daemon=True)
     process.start()
     try:
         yield f"http://127.0.0.1:{ours.recv()}"
     finally:
         ours.send(None)
         process.join(10)
+
+
+def receiver() -> AbstractContextManager[str]:
+    """A running receiver; gives its URL."""
+    return beside(_serve)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import ssl
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -17,6 +18,7 @@ from flowkick.auth.service import create_admin, create_key
 from flowkick.core.clock import system_clock
 from flowkick.core.settings import Settings, load_settings
 from flowkick.storage.database import Database
+from tests.support.commands import Machine
 from tests.support.databases import MigratedDatabases, MigratedFiles
 from tests.support.postgres import Cluster
 from tests.support.server import Api, running_server
@@ -98,6 +100,27 @@ async def api(process: Process, database: Database) -> AsyncIterator[Api]:
     admin_id, key = await new_admin(database)
     async with running_server(process) as url, client(url, key) as http:
         yield Api(url, admin_id, key, http, database)
+
+
+@pytest.fixture
+def machine(tmp_path: Path, database_url: str) -> Machine:
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("FLOWKICK_")}
+    return Machine(
+        tmp_path,
+        {
+            **environment,
+            "FLOWKICK_DATABASE_URL": database_url,
+            "FLOWKICK_SECRET_KEY": MASTER_KEY,
+            "FLOWKICK_ALLOWED_TARGETS": "127.0.0.0/8",
+        },
+    )
+
+
+@pytest.fixture
+def bare(tmp_path: Path) -> Machine:
+    """A machine with no settings at all: SQLite in the working directory."""
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("FLOWKICK_")}
+    return Machine(tmp_path, environment)
 
 
 async def new_admin(database: Database, **key: Any) -> tuple[str, str]:

@@ -13,7 +13,6 @@ from flowkick.exports import chain
 from flowkick.exports.chain import Anchor, Verdict
 from flowkick.exports.models import DataExport, DataExportDownload
 from flowkick.storage.database import Database
-from tests.cli.conftest import machine  # noqa: F401  # the fixture
 from tests.conftest import new_admin
 from tests.history.made import post
 from tests.support.commands import Machine
@@ -163,10 +162,7 @@ def test_a_line_that_is_no_anchor_is_refused(line: str) -> None:
         Anchor.parse(line)
 
 
-async def test_the_command_says_whether_the_log_is_whole(
-    api: Api,
-    machine: Machine,  # noqa: F811
-) -> None:
+async def test_the_command_says_whether_the_log_is_whole(api: Api, machine: Machine) -> None:
     ids = await five_exports(api)
     whole = await machine.run("audit", "verify", "--json")
     assert whole.code == 0, whole.err

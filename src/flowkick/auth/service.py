@@ -131,3 +131,12 @@ async def recognise_admin(session: AsyncSession, admin_id: str) -> Principal:
     if await session.get(Admin, admin_id) is None:
         raise Unauthenticated("X-Admin-ID names no admin: see `flowkick admin create`.")
     return Principal(admin_id, frozenset(ALL_SCOPES))
+
+
+async def lock_admin(session: TenantSession) -> None:
+    """Let one transaction of the session's admin go on from here at a time, until it commits.
+
+    Not FOR UPDATE, for which all would wait that write anything of this admin.
+    """
+    mine = select(Admin.id).where(Admin.id == session.admin_id)
+    await session.execute(mine.with_for_update(key_share=True))

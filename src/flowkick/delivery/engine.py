@@ -20,8 +20,6 @@ from http import HTTPStatus
 from itertools import groupby
 from typing import Any, Final, TypeVar
 
-from sqlalchemy.exc import SQLAlchemyError
-
 from flowkick.core import metrics
 from flowkick.core.clock import Clock
 from flowkick.core.errors import SettingsError
@@ -34,7 +32,7 @@ from flowkick.delivery.queue import Claimed, Result
 from flowkick.delivery.recording import is_refusal, record_apart, without_answer
 from flowkick.delivery.requests import RequestBuilder
 from flowkick.delivery.telling import about, tell
-from flowkick.storage.database import Database
+from flowkick.storage.database import DATABASE_ERRORS, Database
 
 _log = get_logger(__name__)
 _T = TypeVar("_T")
@@ -51,7 +49,6 @@ _LINGER_SECONDS: Final = 0.04
 _SHORTEST_SLEEP: Final = 0.02
 _FIRST_BACKOFF: Final = 0.1
 _LONGEST_BACKOFF: Final = 5.0
-_DATABASE_ERRORS: Final = (SQLAlchemyError, OSError, TimeoutError)
 
 
 @dataclass(slots=True)
@@ -147,7 +144,7 @@ class Engine:
             try:
                 if not await self._until_it_works(self._claim_batch):
                     await self._sleep_until_due()
-            except _DATABASE_ERRORS:
+            except DATABASE_ERRORS:
                 return  # told to stop while the database was away
 
     async def _claim_batch(self) -> bool:
@@ -324,7 +321,7 @@ class Engine:
             await asyncio.sleep(seconds)
             try:
                 await duty()
-            except _DATABASE_ERRORS as error:
+            except DATABASE_ERRORS as error:
                 _log.warning("engine_database_failed", error=type(error).__name__)
 
     # Stop
@@ -342,7 +339,7 @@ class Engine:
         try:
             async with self.database.system_transaction() as session:
                 await queue.lease_back(session, ids, lease_id=self.lease_id, now=self._clock())
-        except _DATABASE_ERRORS as error:  # their leases end by themselves
+        except DATABASE_ERRORS as error:  # their leases end by themselves
             _log.warning("lease_back_failed", error=type(error).__name__, deliveries=len(ids))
 
     async def _until_it_works(
@@ -357,7 +354,7 @@ class Engine:
         while True:
             try:
                 return await work()
-            except _DATABASE_ERRORS as error:
+            except DATABASE_ERRORS as error:
                 if self._stopping.is_set() if give_up else is_refusal(error):
                     raise
                 _log.warning(

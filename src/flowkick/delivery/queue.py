@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from operator import itemgetter
 from typing import Any, Final
 
-from sqlalchemy import select, update
+from sqlalchemy import ColumnElement, select, update
 
 from flowkick.delivery import sql
 from flowkick.delivery.attempts import AUTOMATIC, attempt_values
@@ -22,7 +22,7 @@ from flowkick.delivery.counters import lock_subscriptions, write_counters
 from flowkick.delivery.models import WebhookDelivery, WebhookEvent, WebhookSubscription
 from flowkick.delivery.requests import Endpoint, Message
 from flowkick.delivery.retry import RetryPolicy, decide
-from flowkick.delivery.states import WAITING, DeliveryState
+from flowkick.delivery.states import UNFINISHED, WAITING, DeliveryState
 from flowkick.storage.dialects import among
 from flowkick.storage.tenancy import TenantSession
 
@@ -277,6 +277,32 @@ async def hold_waiting(session: TenantSession, subscription_id: str) -> int:
             WebhookDelivery.lease_id.is_(None),
         )
         .values(status=DeliveryState.HELD.value, due_at=None),
+        execution_options={"synchronize_session": False},
+    )
+    return int(result.rowcount)
+
+
+async def end_unfinished(
+    session: TenantSession,
+    *where: ColumnElement[bool],
+    note: str,
+    now: datetime,
+    states: Sequence[DeliveryState] = UNFINISHED,
+) -> int:
+    """End deliveries of these states as failed, whoever holds them; how many they are.
+
+    Who sends one of them just now, records nothing of it any more.
+    """
+    result: Any = await session.execute(
+        update(WebhookDelivery)
+        .where(WebhookDelivery.status.in_(states), *where)
+        .values(
+            status=DeliveryState.FAILED.value,
+            note=note,
+            due_at=None,
+            lease_id=None,
+            finished_at=now,
+        ),
         execution_options={"synchronize_session": False},
     )
     return int(result.rowcount)

@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import select, update
+from sqlalchemy import select
 
-from flowkick.auth.models import Admin
+from flowkick.auth.service import lock_admin
 from flowkick.core.errors import (
     Conflict,
     FlowkickError,
@@ -33,7 +33,7 @@ from flowkick.exports.rows import Selection, count
 from flowkick.exports.writers import FORMATS, About, Format, Sink
 from flowkick.exports.writing import in_thread, write_users
 from flowkick.jobs import service as jobs
-from flowkick.jobs.models import Job, JobStatus
+from flowkick.jobs.models import Job
 from flowkick.jobs.run import JobFailed, Run
 from flowkick.storage.tenancy import TenantSession
 from flowkick.users.filters import UserFilters
@@ -92,9 +92,7 @@ async def start(
     InvalidInput where a field is unknown; TooManyRequests where the admin has enough at once.
     """
     columns = await _columns(session, order)
-    # Of two at once, one sees the other.
-    locked = select(Admin.id).where(Admin.id == session.admin_id).with_for_update(key_share=True)
-    await session.execute(locked)
+    await lock_admin(session)  # of two at once, one sees the other
     if await jobs.active(session, EXPORT) >= MOST_ACTIVE:
         raise TooManyRequests(
             f"{MOST_ACTIVE} exports are queued or running already: wait for one, or delete it.",
@@ -249,12 +247,7 @@ async def start_over(session: TenantSession, *, now: datetime) -> None:
 
     Those that jobs make are made anew; who waits for one is told to ask again.
     """
-    await session.execute(
-        update(Job)
-        .where(Job.kind == EXPORT, Job.status == JobStatus.RUNNING)
-        .values(status=JobStatus.QUEUED, lease_id=None, due_at=now),
-        execution_options={"synchronize_session": False},
-    )
+    await jobs.take_back(session, EXPORT, now=now)
     waited_for = await session.scalars(
         select(DataExport.id).where(
             DataExport.status == ExportStatus.RUNNING, DataExport.job_id.is_(None)

@@ -18,7 +18,7 @@ from typing import Any, Final
 
 from sqlalchemy import func, select
 
-from flowkick.auth.models import Admin
+from flowkick.auth.service import lock_admin
 from flowkick.core.errors import InvalidInput
 from flowkick.exports.models import DataExport, DataExportDownload, ExportStatus
 from flowkick.storage.dialects import among
@@ -97,19 +97,9 @@ async def append(session: TenantSession, export: DataExport) -> None:
 
     One transaction of the admin at a time: the others wait for its commit.
     """
-    # Not FOR UPDATE, for which all would wait that write anything of this admin.
-    locked = select(Admin.id).where(Admin.id == session.admin_id).with_for_update(key_share=True)
-    await session.execute(locked)
-    last = (
-        await session.execute(
-            select(DataExport.chain_number, DataExport.chain_hash)
-            .where(DataExport.chain_number.is_not(None))
-            .order_by(DataExport.chain_number.desc())
-            .limit(1)
-        )
-    ).one_or_none()
-    number, previous = (0, GENESIS) if last is None else (last[0] or 0, last[1])
-    export.chain_number, export.previous_hash = number + 1, previous
+    await lock_admin(session)
+    last = await anchor(session)
+    export.chain_number, export.previous_hash = last.count + 1, last.head
     export.chain_hash = chain_hash(export)
     await session.flush()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -92,13 +93,34 @@ async def finish(
     Conflict where the export is not running any more.
     """
     export = await _running(session, export_id)
-    export.status = ExportStatus.COMPLETED
-    export.record_count = records
-    export.file_hash, export.file_size_bytes = stored.sha256, stored.size
     export.file_name, export.destination_url = stored.name, destination_url
     export.expires_at = now + kept
-    await _end(session, export, now)
+    await _complete(session, export, stored.sha256, stored.size, records=records, now=now)
     return export
+
+
+async def finish_unkept(
+    session: TenantSession, export_id: str, content: bytes, *, records: int, now: datetime
+) -> DataExport:
+    """As `finish`, of what is sent at once and kept nowhere."""
+    export = await _running(session, export_id)
+    sha256 = hashlib.sha256(content).hexdigest()
+    await _complete(session, export, sha256, len(content), records=records, now=now)
+    return export
+
+
+async def _complete(
+    session: TenantSession,
+    export: DataExport,
+    sha256: str,
+    size: int,
+    *,
+    records: int,
+    now: datetime,
+) -> None:
+    export.status, export.record_count = ExportStatus.COMPLETED, records
+    export.file_hash, export.file_size_bytes = sha256, size
+    await _end(session, export, now)
 
 
 async def fail(session: TenantSession, export_id: str, error: str, *, now: datetime) -> DataExport:

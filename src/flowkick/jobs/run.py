@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import select, update
+from sqlalchemy import ColumnElement, and_, select, update
 
 from flowkick.core.clock import Clock
 from flowkick.jobs.models import Job, JobStatus
@@ -53,6 +53,15 @@ class Run:
     lease_id: str
     lease_seconds: float
 
+    @property
+    def holds_it(self) -> ColumnElement[bool]:
+        """The job is still this run's."""
+        return and_(
+            Job.id == self.job_id,
+            Job.lease_id == self.lease_id,
+            Job.status == JobStatus.RUNNING,
+        )
+
     @asynccontextmanager
     async def step(self) -> AsyncIterator[TenantSession]:
         """A transaction of the job's admin that is committed together with `progress`.
@@ -73,11 +82,7 @@ class Run:
         until = self.clock() + timedelta(seconds=self.lease_seconds)
         kept = await session.execute(
             update(Job)
-            .where(
-                Job.id == self.job_id,
-                Job.lease_id == self.lease_id,
-                Job.status == JobStatus.RUNNING,
-            )
+            .where(self.holds_it)
             .values(due_at=until, **values)
             .execution_options(synchronize_session=False)
         )

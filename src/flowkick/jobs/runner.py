@@ -10,14 +10,13 @@ from functools import partial
 from typing import Any, Final
 
 from sqlalchemy import select, update
-from sqlalchemy.exc import SQLAlchemyError
 
 from flowkick.core.clock import Clock
 from flowkick.core.ids import new_id
 from flowkick.core.logs import get_logger
 from flowkick.jobs.models import Job, JobStatus
 from flowkick.jobs.run import Handler, JobCancelled, JobFailed, JobLost, JobPaused, Run
-from flowkick.storage.database import Database
+from flowkick.storage.database import DATABASE_ERRORS, Database
 
 _log = get_logger(__name__)
 _POLL_SECONDS: Final = 0.5
@@ -26,7 +25,6 @@ _EACH_KIND: Final = 2
 _LEASE_SECONDS: Final = 60.0
 _MOST_ATTEMPTS: Final = 5
 _FIRST_PAUSE: Final = 2.0
-_DATABASE_ERRORS: Final = (SQLAlchemyError, OSError, TimeoutError)
 _FAILED: Final = (
     "It failed again and again without coming further; the log of the worker tells why."
 )
@@ -63,7 +61,7 @@ class JobRunner:
     async def _attend(self, duty: Callable[[], Awaitable[None]]) -> None:
         try:
             await duty()
-        except _DATABASE_ERRORS as error:
+        except DATABASE_ERRORS as error:
             _log.warning("jobs_database_failed", error=type(error).__name__)
 
     async def _take_all(self) -> None:
@@ -144,7 +142,7 @@ class JobRunner:
             except (JobCancelled, JobLost):
                 work.cancel()
                 return
-            except _DATABASE_ERRORS as error:
+            except DATABASE_ERRORS as error:
                 _log.warning("jobs_database_failed", error=type(error).__name__)
 
     async def _end(self, run: Run, status: JobStatus, error: str | None = None) -> None:
@@ -168,11 +166,7 @@ class JobRunner:
         async with self._database.system_transaction() as session:
             await session.execute(
                 update(Job)
-                .where(
-                    Job.id == run.job_id,
-                    Job.lease_id == run.lease_id,
-                    Job.status == JobStatus.RUNNING,
-                )
+                .where(run.holds_it)
                 .values(**values)
                 .execution_options(synchronize_session=False)
             )

@@ -57,6 +57,16 @@ async def active(session: TenantSession, kind: str) -> int:
     return await session.scalar(query) or 0
 
 
+async def take_back(session: TenantSession, kind: str, *, now: datetime) -> None:
+    """Queue the admin's running jobs of a kind again; who is at one of them has lost it."""
+    await session.execute(
+        update(Job)
+        .where(Job.kind == kind, Job.status == JobStatus.RUNNING)
+        .values(status=JobStatus.QUEUED, lease_id=None, due_at=now),
+        execution_options={"synchronize_session": False},
+    )
+
+
 async def cancel(session: TenantSession, kind: str, job_id: str, *, now: datetime) -> Job:
     """End a job that is not finished; what its steps did stays done.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Final
@@ -12,9 +11,8 @@ from sqlalchemy import select
 
 from flowkick.core.clock import isoformat
 from flowkick.delivery.models import WebhookDelivery, WebhookEvent, WebhookSubscription
-from flowkick.exports import chain
 from flowkick.exports import service as exports
-from flowkick.exports.models import DataExport, ExportStatus
+from flowkick.exports.models import DataExport
 from flowkick.exports.rows import Selection
 from flowkick.exports.service import Asked, By
 from flowkick.history.models import AIMessage, Booking, Conversation, InteractionHistory, QRCode
@@ -55,9 +53,7 @@ async def log(
     """Log that all that is held on a user leaves, as any other export; a row of the chain."""
     asked = Asked(EXPORT_TYPE, Selection(UserFilters()), (), by, {"userId": user_id})
     export = await exports.begin(session, asked, now=now)
-    export.status, export.finished_at, export.record_count = ExportStatus.COMPLETED, now, 1
-    export.file_hash, export.file_size_bytes = hashlib.sha256(body).hexdigest(), len(body)
-    await chain.append(session, export)
+    await exports.finish_unkept(session, export.id, body, records=1, now=now)
     await exports.count_download(session, export.id, by=by, now=now)
     return export
 

@@ -13,7 +13,7 @@ from sqlalchemy import delete, select, update
 from flowkick.core.encryption import KeyRing
 from flowkick.core.errors import SettingsError
 from flowkick.delivery.models import WebhookAttempt, WebhookDelivery, WebhookEvent
-from flowkick.delivery.states import UNFINISHED, DeliveryState
+from flowkick.delivery.queue import end_unfinished
 from flowkick.exports.models import DataExport
 from flowkick.http.idempotency import answer_context
 from flowkick.http.models import IdempotencyKey
@@ -49,22 +49,11 @@ def redacted(body: bytes, user_id: str) -> bytes:
 
 async def end_deliveries(session: TenantSession, user_id: str, *, but: str, now: datetime) -> int:
     """End what is not delivered yet; who sends one just now, records nothing of it any more."""
-    delivery = WebhookDelivery
     event = WebhookEvent
     theirs = select(event.id).where(event.user_id == user_id, event.id != but)
-    result: Any = await session.execute(
-        update(delivery)
-        .where(delivery.event_id.in_(theirs), delivery.status.in_(UNFINISHED))
-        .values(
-            status=DeliveryState.FAILED.value,
-            due_at=None,
-            lease_id=None,
-            note=_ERASED,
-            finished_at=now,
-        ),
-        execution_options=_LOOSE,
+    return await end_unfinished(
+        session, WebhookDelivery.event_id.in_(theirs), note=_ERASED, now=now
     )
-    return int(result.rowcount)
 
 
 async def redact_events(
@@ -152,9 +141,7 @@ async def forget_jobs(session: TenantSession, values: Sequence[str]) -> int:
         select(Job.id, Job.input).where(Job.status.not_in(UNFINISHED_JOBS))
     )
     ids = [row.id for row in rows if _mentions(row.input, values)]
-    for job_id in ids:
-        await session.delete(await session.get_one(Job, job_id))
-    await session.flush()
+    await session.execute(delete(Job).where(among(session, Job.id, ids)), execution_options=_LOOSE)
     return len(ids)
 
 

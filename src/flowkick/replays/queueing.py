@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import func, select, update
+from sqlalchemy import func, select
 
 from flowkick.delivery.models import WebhookDelivery, WebhookSubscription
+from flowkick.delivery.queue import end_unfinished
 from flowkick.delivery.states import UNFINISHED
 from flowkick.jobs.run import JobFailed, Run
 from flowkick.storage.tenancy import TenantSession
@@ -63,15 +64,5 @@ async def outcomes(session: TenantSession, job_ids: Sequence[str]) -> dict[str, 
 
 async def end_waiting(session: TenantSession, job_id: str, now: datetime) -> int:
     """End what a job queued and nobody sends just now; how many deliveries that are."""
-    delivery = WebhookDelivery
-    result: Any = await session.execute(
-        update(delivery)
-        .where(
-            delivery.job_id == job_id,
-            delivery.status.in_(UNFINISHED),
-            delivery.lease_id.is_(None),
-        )
-        .values(status="failed", note=_CANCELLED, due_at=None, finished_at=now),
-        execution_options={"synchronize_session": False},
-    )
-    return int(result.rowcount)
+    mine = (WebhookDelivery.job_id == job_id, WebhookDelivery.lease_id.is_(None))
+    return await end_unfinished(session, *mine, note=_CANCELLED, now=now)

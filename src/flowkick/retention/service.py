@@ -10,13 +10,12 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Final
 
-from sqlalchemy import func, select, update
+from sqlalchemy import select, update
 
 from flowkick.core import metrics
 from flowkick.core.clock import Clock
 from flowkick.core.logs import get_logger
 from flowkick.core.settings import Settings
-from flowkick.delivery.models import WebhookAttempt, WebhookEvent
 from flowkick.retention.models import RetentionMark
 from flowkick.retention.sweeps import Sweep, sweeps
 from flowkick.storage.database import Database
@@ -126,24 +125,12 @@ class Retention:
 
     async def due(self) -> dict[str, int]:
         """About how many events and answers are old enough to be looked at."""
-        counts: dict[str, int] = {}
         async with self.database.system_reading() as session:
-            for sweep in self.sweeps():
-                if sweep.name in {"events", "bodies"}:
-                    old = WebhookEvent.created_at < sweep.before
-                    bodies = [func.length(WebhookEvent.body) > 0] * (sweep.name == "bodies")
-                    statement = select(func.count()).select_from(WebhookEvent).where(old, *bodies)
-                elif sweep.name == "answers":
-                    answered = WebhookAttempt.response_body.is_not(None)
-                    statement = (
-                        select(func.count())
-                        .select_from(WebhookAttempt)
-                        .where(WebhookAttempt.sent_at < sweep.before, answered)
-                    )
-                else:
-                    continue
-                counts[sweep.name] = await session.scalar(statement) or 0
-        return counts
+            return {
+                sweep.name: await session.scalar(sweep.due) or 0
+                for sweep in self.sweeps()
+                if sweep.due is not None
+            }
 
 
 def _next_size(size: int, taken: float) -> int:

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from itertools import takewhile
 from typing import Any, Final
 
-from sqlalchemy import delete, func, or_, select, tuple_, update
+from sqlalchemy import ColumnElement, Select, delete, func, or_, select, tuple_, update
 
 from flowkick.delivery.models import WebhookAttempt, WebhookDelivery, WebhookEvent
 from flowkick.delivery.states import UNFINISHED
@@ -52,22 +52,32 @@ class Sweep:
     before: datetime
     keeps_place: bool = False
     """It begins where it ended the last time, rather than at the beginning."""
+    due: Select[int] | None = None
+    """About how many rows are old enough; None for what is no data of anybody."""
 
 
 def sweeps(now: datetime, retention: timedelta, body_retention: timedelta) -> list[Sweep]:
     """All there is to do at a moment, in order."""
-    found = [Sweep("events", _events, now - retention)]
+    event, attempt = WebhookEvent, WebhookAttempt
+    before = now - retention
+    found = [Sweep("events", _events, before, due=_count(event, event.created_at < before))]
     if body_retention < retention:
         since = now - body_retention
+        bodies = _count(event, event.created_at < since, func.length(event.body) > 0)
+        answers = _count(attempt, attempt.sent_at < since, attempt.response_body.is_not(None))
         found += [
-            Sweep("bodies", _bodies, since, keeps_place=True),
-            Sweep("answers", _answers, since, keeps_place=True),
+            Sweep("bodies", _bodies, since, keeps_place=True, due=bodies),
+            Sweep("answers", _answers, since, keeps_place=True, due=answers),
         ]
     return [
         *found,
         Sweep("idempotency keys", _idempotency_keys, now - LIFETIME),
-        Sweep("jobs", _jobs, now - retention),
+        Sweep("jobs", _jobs, before),
     ]
+
+
+def _count(model: Any, *where: ColumnElement[bool]) -> Select[int]:
+    return select(func.count()).select_from(model).where(*where)
 
 
 async def _events(session: TenantSession, after: str, before: datetime, size: int) -> Step:

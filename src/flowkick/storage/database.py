@@ -7,10 +7,11 @@ import sqlite3
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import Connection, event, make_url, text
 from sqlalchemy.engine import URL
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import AsyncAdaptedQueuePool
 
@@ -19,6 +20,8 @@ from flowkick.core.settings import Settings
 from flowkick.storage.postgres import Connector
 from flowkick.storage.tenancy import KEY_RING, QUEUED, RECORDED, SYSTEM, TenantSession
 
+DATABASE_ERRORS: Final = (SQLAlchemyError, OSError, TimeoutError)
+"""What is raised while a database is away, or refuses."""
 _SQLITE_READERS = 4
 _LOCKED_TRIES = 200
 _LOCKED_PAUSE_SECONDS = 0.05

@@ -215,8 +215,8 @@ def _gathered(
     tested = [item for item in criteria if item is not criterion or not item.exact]
     if criterion.member is User.id:
         (user_id,) = bounded.c
-        probed = [item for item in tested if item.probe is not None and item is not criterion]
-        chosen = chosen.where(*(item.probe(user_id) for item in probed if item.probe is not None))
+        others = [item for item in tested if item is not criterion]
+        chosen = chosen.where(*(item.probe(user_id) for item in others if item.probe is not None))
         tested = [item for item in tested if item.probe is None or item is criterion]
     # An expression, so that no database takes an index that begins with the admin.
     mine = User.admin_id.concat("") == session.admin_id

@@ -14,10 +14,10 @@ from flowkick.core.encryption import KeyRing
 from flowkick.core.errors import Conflict, InvalidInput, NotFound
 from flowkick.core.ids import new_id
 from flowkick.delivery.models import WebhookDelivery, WebhookSubscription
-from flowkick.delivery.queue import hold_waiting
+from flowkick.delivery.queue import end_unfinished, hold_waiting
 from flowkick.delivery.requests import headers_context, live_secrets, secret_context
 from flowkick.delivery.signing import new_secret
-from flowkick.delivery.states import UNFINISHED, DeliveryState
+from flowkick.delivery.states import DeliveryState
 from flowkick.delivery.targets import TargetGuard, TargetRefused
 from flowkick.storage.dialects import DELIVERIES_CHANNEL, notify
 from flowkick.storage.tenancy import QUEUED, TenantSession
@@ -125,9 +125,9 @@ async def change_subscription(
             subscription.consecutive_failures = 0
         await session.flush()
         if given.get("held") == "discard":
-            discarded = await _discard(
-                session, subscription_id, (DeliveryState.HELD,), DISCARDED, now
-            )
+            theirs = WebhookDelivery.subscription_id == subscription_id
+            held = (DeliveryState.HELD,)
+            discarded = await end_unfinished(session, theirs, states=held, note=DISCARDED, now=now)
         else:
             released = await _release(session, subscription_id, now)
     elif was_active and not subscription.active:
@@ -153,31 +153,6 @@ async def _release(session: TenantSession, subscription_id: str, now: datetime) 
     return int(result.rowcount)
 
 
-async def _discard(
-    session: TenantSession,
-    subscription_id: str,
-    states: Sequence[DeliveryState],
-    note: str,
-    now: datetime,
-) -> int:
-    """End deliveries of these states as failed, whoever holds them."""
-    result: Any = await session.execute(
-        update(WebhookDelivery)
-        .where(
-            WebhookDelivery.subscription_id == subscription_id, WebhookDelivery.status.in_(states)
-        )
-        .values(
-            status=DeliveryState.FAILED.value,
-            note=note,
-            due_at=None,
-            lease_id=None,
-            finished_at=now,
-        ),
-        execution_options=_NO_SYNC,
-    )
-    return int(result.rowcount)
-
-
 async def delete_subscription(
     session: TenantSession, subscription_id: str, now: datetime
 ) -> WebhookSubscription:
@@ -185,7 +160,8 @@ async def delete_subscription(
     subscription = await find_subscription(session, subscription_id, lock=True)
     await session.delete(subscription)
     await session.flush()
-    await _discard(session, subscription_id, UNFINISHED, DELETED, now)
+    theirs = WebhookDelivery.subscription_id == subscription_id
+    await end_unfinished(session, theirs, note=DELETED, now=now)
     return subscription
 
 
