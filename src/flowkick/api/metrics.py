@@ -3,21 +3,38 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from typing import Final
 
 from fastapi import APIRouter, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
-from sqlalchemy import func, select
+from sqlalchemy import Row, case, func, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from flowkick.core import metrics
 from flowkick.delivery import sql
-from flowkick.delivery.models import WebhookDelivery
+from flowkick.delivery.models import WebhookDelivery, WebhookSubscription
 from flowkick.delivery.states import UNFINISHED
 from flowkick.http.context import Context, InContext
+from flowkick.jobs.models import Job
 
 router = APIRouter(tags=["health"])
 _FRESH_SECONDS: Final = 1.0
+_STATES: Final = ("healthy", "failing", "disabled", "paused")
+_STATE: Final = case(
+    (
+        WebhookSubscription.active,
+        case((WebhookSubscription.consecutive_failures > 0, "failing"), else_="healthy"),
+    ),
+    (WebhookSubscription.disabled_reason.is_not(None), "disabled"),
+    else_="paused",
+).label("state")
+_SUBSCRIPTIONS: Final = select(_STATE, func.count()).group_by(_STATE)
+_JOBS: Final = (
+    select(Job.kind, Job.status, func.count())
+    .where(Job.due_at.is_not(None))  # as the index of those that are unfinished
+    .group_by(Job.kind, Job.status)
+)
 
 
 @router.get("/metrics", operation_id="getMetrics", response_class=Response)
@@ -42,9 +59,25 @@ async def _look(context: Context) -> None:
             .group_by(delivery.status)
         )
         counts = {row[0]: row[1] for row in rows}
+        subscriptions = (await session.execute(_SUBSCRIPTIONS)).all()
+        jobs = (await session.execute(_JOBS)).all()
         # A lease puts this moment off to its own end: what a dead process leased is due again.
         oldest = min((await sql.lanes(session)).values(), default=None)
     for status in UNFINISHED:
         metrics.QUEUE_DEPTH.labels(status.value).set(counts.get(status.value, 0))
+    _show_subscriptions(subscriptions)
+    _show_jobs(jobs)
     waited = (context.clock() - oldest).total_seconds() if oldest else 0.0
     metrics.OLDEST_DUE_SECONDS.set(max(waited, 0.0))
+
+
+def _show_subscriptions(rows: Iterable[Row[str, int]]) -> None:
+    counts = {row[0]: row[1] for row in rows}
+    for state in _STATES:
+        metrics.SUBSCRIPTIONS.labels(state).set(counts.get(state, 0))
+
+
+def _show_jobs(rows: Iterable[Row[str, str, int]]) -> None:
+    metrics.JOBS.clear()  # kinds that have ended
+    for kind, status, count in rows:
+        metrics.JOBS.labels(kind, status).set(count)

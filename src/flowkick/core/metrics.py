@@ -29,6 +29,42 @@ ATTEMPT_SECONDS: Final = Histogram(
     buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60),
     registry=REGISTRY,
 )
+LANES: Final = Gauge(
+    "flowkick_delivery_lanes",
+    "Subscriptions with work in this process, by how their endpoints answered of late.",
+    ["pace"],
+    registry=REGISTRY,
+)
+SUBSCRIPTIONS: Final = Gauge(
+    "flowkick_subscriptions",
+    "Subscriptions by how they do: healthy, failing, disabled by the engine, or paused.",
+    ["state"],
+    registry=REGISTRY,
+)
+DISABLED: Final = Counter(
+    "flowkick_subscriptions_disabled",
+    "Subscriptions that this process disabled.",
+    ["reason"],
+    registry=REGISTRY,
+)
+JOBS: Final = Gauge(
+    "flowkick_jobs",
+    "Unfinished replays, backfills and other jobs in the database.",
+    ["kind", "status"],
+    registry=REGISTRY,
+)
+FEED_EVENTS: Final = Counter(
+    "flowkick_feed_events", "Events that this process gave to who fetched them.", registry=REGISTRY
+)
+FEED_WAITING: Final = Gauge(
+    "flowkick_feed_waiting", "Readers of the feed who wait for events.", registry=REGISTRY
+)
+EXPORTS: Final = Counter(
+    "flowkick_exports",
+    "Files of users that this process made, or failed to make.",
+    ["format", "status"],
+    registry=REGISTRY,
+)
 PRUNED: Final = Counter(
     "flowkick_pruned", "What this process removed by age.", ["kind"], registry=REGISTRY
 )
@@ -49,3 +85,15 @@ OLDEST_DUE_SECONDS: Final = Gauge(
     "How long the delivery that is due longest has been due; 0 where none is.",
     registry=REGISTRY,
 )
+
+# Of what may never have happened, nothing would be shown: a rate needs a 0 to begin with.
+for _status in ("success", "retrying", "failed", "held"):
+    DELIVERIES.labels(_status)
+for _outcome in ("success", "response", "timeout", "refused", "fault"):
+    ATTEMPTS.labels(_outcome)
+for _reason in ("consecutive_failures", "gone"):
+    DISABLED.labels(_reason)
+for _pace in ("new", "fast", "slow"):
+    LANES.labels(_pace)
+for _kind in ("events", "attempts"):
+    PRUNED.labels(_kind)

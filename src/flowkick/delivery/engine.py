@@ -113,6 +113,7 @@ class Engine:
         keepers = [
             self._task(self._every(self._lease / 3, self._extend)),
             self._task(self._every(RELEASE_SECONDS, self._release)),
+            self._task(self._every(POLL_SECONDS, self._show_lanes)),
         ]
         try:
             await self._claim()
@@ -311,6 +312,10 @@ class Engine:
             released = await queue.release_held(session, self._clock())
         if released:
             self.wake()
+
+    async def _show_lanes(self) -> None:
+        for pace, count in self._lanes.by_pace().items():
+            metrics.LANES.labels(pace).set(count)
 
     async def _end_former_leases(self) -> None:
         async with self.database.system_transaction() as session:

@@ -159,6 +159,14 @@ class Lanes(Generic[T]):
         """Deliveries claimed and not handed out."""
         return sum(len(lane.waiting) for lane in self._lanes.values())
 
+    def by_pace(self) -> dict[str, int]:
+        """How many lanes with work there are of each pace."""
+        counts = {pace.name.lower(): 0 for pace in Pace}
+        for lane in self._lanes.values():
+            if lane.waiting or lane.started:
+                counts[lane.pace.name.lower()] += 1
+        return counts
+
     def put(self, id_: str, items: Iterable[T]) -> None:
         """Add claimed deliveries of a subscription, the first to be sent first."""
         lane = self._lane(id_)

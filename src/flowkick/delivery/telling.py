@@ -26,6 +26,7 @@ def tell(results: Sequence[Result], recorded: Recorded) -> None:
     for status, count in Counter(recorded.statuses).items():
         metrics.DELIVERIES.labels(status.value).inc(count)
     for subscription_id, reason in recorded.deactivated.items():
+        metrics.DISABLED.labels(reason).inc()
         _log.warning("subscription_disabled", subscription_id=subscription_id, reason=reason)
 
 

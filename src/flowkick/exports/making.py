@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
 
+from flowkick.core import metrics
 from flowkick.core.clock import Clock
 from flowkick.core.errors import Conflict, FlowkickError, InternalError
 from flowkick.core.logs import get_logger
@@ -63,10 +64,13 @@ class Exporter:
             export = await self._begin(admin_id, wanted, columns)
             try:
                 async with self._leased(admin_id, export.id):
-                    return await self._write(session, export, wanted, columns)
+                    made = await self._write(session, export, wanted, columns)
             except BaseException as error:
+                metrics.EXPORTS.labels(wanted.format.name, "failed").inc()
                 await asyncio.shield(self._fail(admin_id, export.id, error))
                 raise
+        metrics.EXPORTS.labels(wanted.format.name, "completed").inc()
+        return made
 
     async def _begin(self, admin_id: str, wanted: Wanted, columns: list[Column]) -> DataExport:
         now = self._clock()

@@ -13,6 +13,7 @@ import msgspec
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import StringConstraints
 
+from flowkick.core import metrics
 from flowkick.core.errors import InvalidInput
 from flowkick.core.schemas import CursorPagination, Success, shown_as
 from flowkick.http.context import Caller, Context, InContext
@@ -94,6 +95,7 @@ async def read_feed(  # noqa: PLR0917  # most are query parameters
     page = await looker.look(to_end=after == feed.NOW)
     if wait and not page.bodies and not page.has_more and not page.removed:
         page = await looker.wait(request, page, wait)
+    metrics.FEED_EVENTS.inc(len(page.bodies))
     return Response(_encode(page, limit), media_type="application/json")
 
 
@@ -146,7 +148,7 @@ class _Looker:
         ends = time.monotonic() + seconds
         gone = asyncio.ensure_future(_disconnected(request))
         try:
-            with bell.waiting(self._admin_id):
+            with bell.waiting(self._admin_id), metrics.FEED_WAITING.track_inprogress():
                 while True:
                     ring = bell.next_ring()
                     self._place = page.next
