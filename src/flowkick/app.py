@@ -17,6 +17,7 @@ from flowkick.core.clock import Clock, system_clock
 from flowkick.core.settings import Settings
 from flowkick.delivery.client import Sender
 from flowkick.delivery.engine import Engine
+from flowkick.delivery.health import Operators
 from flowkick.delivery.requests import RequestBuilder
 from flowkick.delivery.targets import TargetGuard
 from flowkick.exports import job_routes as export_jobs
@@ -45,6 +46,7 @@ from flowkick.users import reconcile_routes as reconciling
 from flowkick.users import routes as users
 from flowkick.webhooks import feed_routes as feed
 from flowkick.webhooks import routes as webhooks
+from flowkick.webhooks.announcing import announce
 from flowkick.worker import Worker
 
 ROUTERS: tuple[APIRouter, ...] = (
@@ -119,6 +121,7 @@ class Process:
             self.clock,
             concurrency=self.settings.concurrency,
             lease_seconds=self.settings.lease_seconds,
+            operators=Operators(self.settings.failing_after, announce),
         )
 
     def application(self) -> FastAPI:

@@ -15,6 +15,7 @@ from flowkick.webhooks.catalogue import (
     ALL,
     CATALOGUE,
     GROUPS,
+    OPERATIONAL,
     SUBSCRIBABLE,
     check_patterns,
     expand,
@@ -119,8 +120,14 @@ def test_a_user_of_whom_nothing_is_known_fits_the_schema_too() -> None:
 def test_everything_but_tests_and_marks_can_be_subscribed_to() -> None:
     marks = {"backfill.started", "backfill.completed"}
     assert set(CATALOGUE) - SUBSCRIBABLE == {"webhook.test", *marks}
-    assert expand([ALL]) == SUBSCRIBABLE
-    assert {"user.*", "booking.*", "qr.*", "tag.*", "customfield.*"} == GROUPS
+    users = {"user.*", "booking.*", "qr.*", "tag.*", "customfield.*"}
+    assert users | {"subscription.*", "delivery.*"} == GROUPS
+
+
+def test_all_stands_for_events_of_users_and_those_of_the_machinery_are_named() -> None:
+    assert expand([ALL]) == SUBSCRIBABLE - OPERATIONAL
+    assert expand(["subscription.*", "delivery.*"]) == OPERATIONAL
+    assert matching_patterns("delivery.failed") == ("delivery.failed", "delivery.*")
 
 
 def test_patterns_stand_for_their_events_and_events_for_their_patterns() -> None:

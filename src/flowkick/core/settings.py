@@ -71,6 +71,12 @@ class Settings(BaseSettings):
     lease_seconds: float = Field(
         30.0, ge=1, le=3600, description="How long a claimed delivery stays with a silent worker."
     )
+    failing_after: int = Field(
+        5,
+        ge=1,
+        le=1_000_000,
+        description="Failed attempts in a row after which `subscription.failing` is told.",
+    )
     manychat_url: str = Field(
         "https://api.manychat.com", description="Where contacts are read, with a connection's key."
     )

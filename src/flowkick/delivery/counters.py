@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy import select, update
 
 from flowkick.delivery.client import Outcome
+from flowkick.delivery.health import Health, Turned
 from flowkick.delivery.models import WebhookSubscription
 from flowkick.delivery.retry import Decision, NextState
 from flowkick.delivery.states import DeliveryState
@@ -25,12 +26,14 @@ class Tally:
     active: bool
     consecutive_failures: int
     auto_disable_after: int | None
+    health: Health
     succeeded: int = 0
     failed: int = 0
     last_at: datetime | None = None
     last_status: str | None = None
     disabled_reason: str | None = None
     deactivated_now: bool = False
+    last_failure: Outcome | None = None
 
     def count(self, outcome: Outcome, decision: Decision) -> None:
         """Count one attempt; may deactivate the subscription."""
@@ -41,6 +44,7 @@ class Tally:
             self.consecutive_failures = 0
             return
         self.failed += 1
+        self.last_failure = outcome
         self.consecutive_failures += 1
         limit = self.auto_disable_after
         if decision.gone:
@@ -51,6 +55,27 @@ class Tally:
     def _deactivate(self, reason: str) -> None:
         if self.active:
             self.active, self.deactivated_now, self.disabled_reason = False, True, reason
+
+    def turned(self, limit: int, now: datetime) -> Turned | None:
+        """What there is to tell of it, now that the batch is counted."""
+        since = self.health.failing_since
+        turn = self.health.turn(
+            active=self.active,
+            disabled_now=self.deactivated_now,
+            failures=self.consecutive_failures,
+            limit=limit,
+            now=now,
+        )
+        if turn is None:
+            return None
+        return Turned(
+            turn,
+            self.id,
+            self.health.failing_since or since or now,
+            self.consecutive_failures,
+            self.last_failure,
+            self.disabled_reason,
+        )
 
     def next_state(self, decision: Decision) -> tuple[DeliveryState, datetime | None]:
         """The state that follows for the delivery, and when it is due."""
@@ -68,12 +93,14 @@ async def lock_subscriptions(session: TenantSession, ids: Collection[str]) -> di
             subscription.active,
             subscription.consecutive_failures,
             subscription.auto_disable_after,
+            subscription.failing_since,
+            subscription.recovered_at,
         )
         .where(among(session, subscription.id, sorted(ids)))
         .order_by(subscription.id)
         .with_for_update()
     )
-    return {row[0]: Tally(*row) for row in rows}
+    return {row[0]: Tally(*row[:4], Health(*row[4:])) for row in rows}
 
 
 async def write_counters(session: TenantSession, tallies: Iterable[Tally]) -> None:
@@ -86,6 +113,8 @@ async def write_counters(session: TenantSession, tallies: Iterable[Tally]) -> No
             "success_count": subscription.success_count + tally.succeeded,
             "failed_count": subscription.failed_count + tally.failed,
             "consecutive_failures": tally.consecutive_failures,
+            "failing_since": tally.health.failing_since,
+            "recovered_at": tally.health.recovered_at,
             "last_delivery_at": tally.last_at,
             "last_delivery_status": tally.last_status,
         }

@@ -27,6 +27,7 @@ from flowkick.core.ids import new_id
 from flowkick.core.logs import get_logger
 from flowkick.delivery import queue, sql
 from flowkick.delivery.client import Outcome, OutcomeKind, Sender
+from flowkick.delivery.health import Operators
 from flowkick.delivery.lanes import Lanes
 from flowkick.delivery.queue import Claimed, Result
 from flowkick.delivery.recording import is_refusal, record_apart, without_answer
@@ -72,6 +73,7 @@ class Engine:
         *,
         concurrency: int,
         lease_seconds: float,
+        operators: Operators,
         jitter: Callable[[], float] = lambda: random.uniform(-1, 1),  # noqa: S311
     ) -> None:
         self.database = database
@@ -80,6 +82,7 @@ class Engine:
         self._builder = builder
         self._clock = clock
         self._jitter = jitter
+        self._operators = operators
         self._concurrency = concurrency
         self._lease = lease_seconds
         self._lanes: Lanes[_Held] = Lanes(concurrency, self.wake)
@@ -279,13 +282,17 @@ class Engine:
 
     async def _record_batch(self, results: Sequence[Result]) -> None:
         async with self.database.system_transaction() as session:
+            now = self._clock()
             recorded = await queue.record(
                 session,
                 results,
                 lease_id=self.lease_id,
-                now=self._clock(),
+                now=now,
                 jitter=self._jitter,
+                failing_after=self._operators.failing_after,
             )
+            if recorded.notices:
+                await self._operators.announce(session, recorded.notices, now)
         tell(results, recorded)
         metrics.IN_FLIGHT.set(self._lanes.in_flight)
 

@@ -46,6 +46,8 @@ class WebhookSubscription(AdminScoped, Base):
     success_count: Mapped[int] = mapped_column("successCount", default=0)
     failed_count: Mapped[int] = mapped_column("failedCount", default=0)
     consecutive_failures: Mapped[int] = mapped_column("consecutiveFailures", default=0)
+    failing_since: Mapped[datetime | None] = mapped_column("failingSince")
+    recovered_at: Mapped[datetime | None] = mapped_column("recoveredAt")
     created_at: Mapped[datetime] = mapped_column("createdAt")
     updated_at: Mapped[datetime] = mapped_column("updatedAt")
 

@@ -19,6 +19,7 @@ from flowkick.delivery import sql
 from flowkick.delivery.attempts import AUTOMATIC, attempt_values
 from flowkick.delivery.client import Outcome
 from flowkick.delivery.counters import lock_subscriptions, write_counters
+from flowkick.delivery.health import GivenUp, Notices
 from flowkick.delivery.models import WebhookDelivery, WebhookEvent, WebhookSubscription
 from flowkick.delivery.requests import Endpoint, Message
 from flowkick.delivery.retry import RetryPolicy, decide
@@ -72,6 +73,7 @@ class Recorded:
     statuses: list[DeliveryState] = field(default_factory=list)
     deactivated: dict[str, str] = field(default_factory=dict)
     """Subscriptions that were deactivated, and why."""
+    notices: Notices = field(default_factory=Notices)
 
 
 async def claim(
@@ -189,6 +191,7 @@ async def record(
     lease_id: str,
     now: datetime,
     jitter: Callable[[], float],
+    failing_after: int,
 ) -> Recorded:
     """Write attempts, the next states and the subscriptions' counters of a batch of results."""
     subscriptions = await lock_subscriptions(
@@ -220,8 +223,13 @@ async def record(
         )
         attempts.append(_attempt(claimed, outcome))
         recorded.statuses.append(status)
+        if status is DeliveryState.FAILED:
+            recorded.notices.given_up.append(_given_up(result))
     await sql.SETTLE.run(session, settled)
     await sql.LOG_ATTEMPTS.run(session, attempts)
+    for tally in subscriptions.values():
+        if tally.last_at is not None and (turned := tally.turned(failing_after, now)):
+            recorded.notices.turned.append(turned)
     await write_counters(session, subscriptions.values())
     for tally in subscriptions.values():
         if tally.deactivated_now:
@@ -242,6 +250,18 @@ async def settle_unlogged(
         claimed.id, state, claimed.scheduled, now, last_attempt=claimed.attempt, note=_UNLOGGED
     )
     await sql.SETTLE.run(session, [settled])
+
+
+def _given_up(result: Result) -> GivenUp:
+    claimed = result.claimed
+    return GivenUp(
+        claimed.endpoint.subscription_id,
+        claimed.id,
+        claimed.message.event,
+        claimed.message.event_id,
+        claimed.scheduled,
+        result.outcome,
+    )
 
 
 def _attempt(claimed: Claimed, outcome: Outcome) -> dict[str, Any]:

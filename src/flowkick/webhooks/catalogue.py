@@ -24,6 +24,8 @@ class EventType:
     example_data: Struct
     example_source: str = "manychat_sync"
     subscribable: bool = True
+    operational: bool = False
+    """Of the machinery, not of a user: sent to those who name it or its group, not for ``*``."""
 
     def example(self) -> dict[str, Any]:
         """A whole body, as a receiver might get it."""
@@ -33,7 +35,7 @@ class EventType:
             self.example_data,
             source=self.example_source,
             event_id="evt_0199f8d2c1a07b3e9d41c6a5f0e27b11",
-            sequence=7 if self.subscribable else 0,
+            sequence=7 if self.subscribable and not self.operational else 0,
         )
         decoded: dict[str, Any] = msgspec.json.decode(body)
         return decoded
@@ -78,6 +80,10 @@ BACKFILL_STARTED: Final = "backfill.started"
 BACKFILL_COMPLETED: Final = "backfill.completed"
 _WEBHOOK: Final = "whs_0199f8d2b7c47e12a3d5"
 _BACKFILL: Final = "job_0199f8d2d4e57c61b2f8"
+DISABLED: Final = "subscription.disabled"
+FAILING: Final = "subscription.failing"
+RECOVERED: Final = "subscription.recovered"
+GIVEN_UP: Final = "delivery.failed"
 
 _TYPES: Final = (
     EventType(
@@ -167,6 +173,51 @@ _TYPES: Final = (
         payloads.CustomFieldUpdated(samples.USER, samples.FIELD_CHANGE),
     ),
     EventType(
+        DISABLED,
+        "A webhook was deactivated, since it failed too often or its endpoint is gone.",
+        payloads.SubscriptionDisabled,
+        payloads.SubscriptionDisabled(
+            _WEBHOOK, "My CRM Webhook", "consecutive_failures", samples.MOMENT, 100
+        ),
+        "engine",
+        operational=True,
+    ),
+    EventType(
+        FAILING,
+        "A webhook began to fail: so many attempts in a row did. It is told once.",
+        payloads.SubscriptionFailing,
+        payloads.SubscriptionFailing(
+            _WEBHOOK, "My CRM Webhook", samples.MOMENT, 5, "response", 503
+        ),
+        "engine",
+        operational=True,
+    ),
+    EventType(
+        RECOVERED,
+        "A webhook that had failed or was deactivated takes deliveries again.",
+        payloads.SubscriptionRecovered,
+        payloads.SubscriptionRecovered(_WEBHOOK, "My CRM Webhook", samples.MOMENT),
+        "engine",
+        operational=True,
+    ),
+    EventType(
+        GIVEN_UP,
+        "A delivery was given up: its retries are used up, or the endpoint is gone.",
+        payloads.DeliveryFailed,
+        payloads.DeliveryFailed(
+            _WEBHOOK,
+            "My CRM Webhook",
+            "4711",
+            "user.created",
+            "evt_0199f8d2c1a07b3e9d41c6a5f0e27b10",
+            4,
+            "timeout",
+            None,
+        ),
+        "engine",
+        operational=True,
+    ),
+    EventType(
         TEST,
         "A test that was asked for; it is never subscribed to.",
         payloads.WebhookTest,
@@ -199,6 +250,10 @@ SUBSCRIBABLE: Final[frozenset[str]] = frozenset(
 """All but those that are sent without being subscribed to: tests, and the marks of backfills."""
 
 
+OPERATIONAL: Final[frozenset[str]] = frozenset(type_.name for type_ in _TYPES if type_.operational)
+"""Those that tell of the machinery itself."""
+
+
 def group_of(event: str) -> str:
     """The group that an event belongs to: ``user.created`` gives ``user.*``."""
     return f"{event.partition('.')[0]}.*"
@@ -208,9 +263,13 @@ GROUPS: Final[frozenset[str]] = frozenset(map(group_of, SUBSCRIBABLE))
 _PATTERNS: Final = SUBSCRIBABLE | GROUPS | {ALL}
 
 
-def matching_patterns(event: str) -> tuple[str, str, str]:
-    """What a subscription may have asked for to get this event: its name, its group, or all."""
-    return event, group_of(event), ALL
+def matching_patterns(event: str) -> tuple[str, ...]:
+    """What a subscription may have asked for to get this event: its name, its group, or all.
+
+    Not all, where the event is about the machinery: who asks for every change means those of users.
+    """
+    group = group_of(event)
+    return (event, group) if event in OPERATIONAL else (event, group, ALL)
 
 
 def check_patterns(patterns: Iterable[str]) -> list[str]:

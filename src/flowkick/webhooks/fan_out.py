@@ -6,20 +6,23 @@ among them. Deliveries are numbered in the order of their events, which is the o
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Final
+from types import MappingProxyType
+from typing import Any, Final
 
 from flowkick.storage.bulk import BulkStatement
 from flowkick.storage.dialects import DELIVERIES_CHANNEL, is_sqlite, notify
 from flowkick.storage.tenancy import QUEUED, TenantSession
-from flowkick.webhooks.catalogue import group_of
+from flowkick.webhooks.catalogue import CATALOGUE, matching_patterns
 
 _COLUMNS: Final = {
     "id": "text",
     "admin_id": "text",
     "event": "text",
     "event_group": "text",
+    "event_all": "text",
+    "about": "text",
     "created_at": "timestamptz",
 }
 _SQL: Final = """
@@ -27,26 +30,34 @@ INSERT INTO "WebhookDelivery" ("adminId", "subscriptionId", "eventId", event, st
     "lastAttempt", "dueAt", "createdAt")
 WITH recorded AS MATERIALIZED (SELECT * FROM {given}),
 matching AS MATERIALIZED (
-    SELECT kind.event, subscription.id, subscription.active
-    FROM (SELECT DISTINCT admin_id, event, event_group FROM recorded) AS kind
-    JOIN "WebhookSubscription" AS subscription ON subscription."adminId" = kind.admin_id
+    SELECT kind.admin_id, kind.event, kind.about, subscription.id, subscription.active
+    FROM (SELECT DISTINCT admin_id, event, event_group, event_all, about FROM recorded) AS kind
+    JOIN "WebhookSubscription" AS subscription
+        ON subscription."adminId" = kind.admin_id AND subscription.id <> kind.about
     WHERE @asked_for
 )
 SELECT recorded.admin_id, matching.id, recorded.id, recorded.event,
     CASE WHEN matching.active THEN 'pending' ELSE 'held' END, 0, 0,
     CASE WHEN matching.active THEN recorded.created_at END, recorded.created_at
-FROM recorded JOIN matching ON matching.event = recorded.event
+FROM recorded JOIN matching ON matching.admin_id = recorded.admin_id
+    AND matching.event = recorded.event AND matching.about = recorded.about
 ORDER BY recorded.id, matching.id
 """
 _ASKED_FOR_SQLITE: Final = """EXISTS (
-    SELECT 1 FROM json_each(subscription.events) WHERE value IN (kind.event, kind.event_group, '*')
+    SELECT 1 FROM json_each(subscription.events)
+    WHERE value IN (kind.event, kind.event_group, kind.event_all)
 )"""
-_ASKED_FOR_POSTGRESQL: Final = "subscription.events ?| ARRAY[kind.event, kind.event_group, '*']"
+_ASKED_FOR_POSTGRESQL: Final = """
+    subscription.events ?| ARRAY[kind.event, kind.event_group, kind.event_all]"""
 _STATEMENTS: Final = {
     True: BulkStatement(_COLUMNS, _SQL.replace("@asked_for", _ASKED_FOR_SQLITE)),
     False: BulkStatement(_COLUMNS, _SQL.replace("@asked_for", _ASKED_FOR_POSTGRESQL)),
 }
-
+NOBODY: Final[Mapping[str, str]] = MappingProxyType({})
+_PATTERNS: Final = {
+    name: {"event_group": matching_patterns(name)[1], "event_all": matching_patterns(name)[-1]}
+    for name in CATALOGUE
+}
 
 _FOR_ONE: Final = BulkStatement(
     {
@@ -104,20 +115,22 @@ async def queue_for_one(
 
 
 async def queue_deliveries(
-    session: TenantSession, events: Sequence[tuple[str, str]], now: datetime
+    session: TenantSession, events: Sequence[Mapping[str, Any]], about: Mapping[str, str] = NOBODY
 ) -> int:
-    """Queue the deliveries of events, given as (id, name); how many those are.
+    """Queue the deliveries of events, given as they are recorded; how many those are.
 
-    They are due now where the subscription is active, and held where it is not.
+    They are due now where the subscription is active, and held where it is not. `about` gives for
+    events' ids the subscription that is not to get the event, since it is about that one.
     """
     rows = [
         {
-            "id": event_id,
-            "admin_id": session.admin_id,
-            "event": name,
-            "event_group": group_of(name),
-            "created_at": now,
+            "id": event["id"],
+            "admin_id": event["admin_id"],
+            "event": event["event"],
+            **_PATTERNS[event["event"]],
+            "about": about.get(event["id"], ""),
+            "created_at": event["created_at"],
         }
-        for event_id, name in events
+        for event in events
     ]
     return await _STATEMENTS[is_sqlite(session)].run(session, rows)

@@ -20,6 +20,7 @@ from flowkick.core.errors import Gone, InvalidInput
 from flowkick.delivery.models import WebhookEvent
 from flowkick.storage.dialects import among
 from flowkick.storage.tenancy import TenantSession
+from flowkick.webhooks.catalogue import OPERATIONAL
 from flowkick.webhooks.positions import Bounds, bounds
 
 STRETCH: Final = 10_000
@@ -95,7 +96,7 @@ async def read_page(
     kept_for: timedelta | None = None,
     stretch: int = STRETCH,
 ) -> Page:
-    """The events behind `after`, or from the beginning; of `names` only, where these are given.
+    """The events behind `after`, or from the beginning; of `names`, or what ``*`` stands for.
 
     Raises Gone where `after` is of a database that this one is not, or no longer, or where what
     follows it may be removed already, since events are `kept_for` so long.
@@ -163,7 +164,9 @@ class _Walk:
         """(position, id, recorded_at, size of the body) of the events that are wanted."""
         size = func.length(WebhookEvent.body).label("size")
         if self.names is None:
-            plain = await self.session.execute(self._all(size).limit(limit))
+            # What is about the machinery is for those who name it.
+            users = WebhookEvent.event.not_in(OPERATIONAL)
+            plain = await self.session.execute(self._all(size).where(users).limit(limit))
             return list(plain)
         mine = WebhookEvent.admin_id == self.session.admin_id
         walked = self._all(size, WebhookEvent.event).where(mine).limit(self.stretch).subquery()

@@ -19,7 +19,7 @@ from flowkick.core.schemas import CursorPagination, Success, shown_as
 from flowkick.http.context import Caller, Context, InContext
 from flowkick.http.route import ApiRoute, policy
 from flowkick.webhooks import feed
-from flowkick.webhooks.catalogue import CATALOGUE, SUBSCRIBABLE, check_patterns, expand
+from flowkick.webhooks.catalogue import ALL, CATALOGUE, check_patterns, expand
 from flowkick.webhooks.feed import Page, Place
 
 router = APIRouter(prefix="/api/admin", tags=["events"], route_class=ApiRoute)
@@ -100,7 +100,7 @@ async def read_feed(  # noqa: PLR0917  # most are query parameters
 
 
 def _names(types: Sequence[str] | None) -> Sequence[str] | None:
-    """The names of the events that are asked for; None for all."""
+    """The names of the events that are asked for; None for what ``*`` stands for."""
     if types is None:
         return None
     try:
@@ -109,7 +109,7 @@ def _names(types: Sequence[str] | None) -> Sequence[str] | None:
         details = [{"field": "types", "problem": str(error)}]
         raise InvalidInput(f"types: {error}.", details=details) from None
     names = expand(patterns)
-    return None if names == SUBSCRIBABLE else sorted(names)
+    return None if names == expand([ALL]) else sorted(names)
 
 
 class _Looker:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -12,7 +12,7 @@ from flowkick.core.clock import isoformat
 from flowkick.core.ids import new_id
 from flowkick.storage.dialects import DELIVERIES_CHANNEL, EVENTS_CHANNEL, notify
 from flowkick.storage.tenancy import QUEUED, RECORDED, TenantSession
-from flowkick.webhooks.fan_out import queue_deliveries, queue_for_one
+from flowkick.webhooks.fan_out import NOBODY, queue_deliveries, queue_for_one
 from flowkick.webhooks.payloads import encode_event
 from flowkick.webhooks.positions import record_beside, record_events
 
@@ -45,14 +45,21 @@ async def emit(
 
 
 async def emit_frozen(
-    session: TenantSession, rows: Sequence[Frozen], *, now: datetime
+    session: TenantSession,
+    rows: Sequence[Frozen],
+    *,
+    now: datetime,
+    about: Mapping[str, str] = NOBODY,
 ) -> list[str]:
-    """As `emit`, of events whose bytes are made already."""
+    """As `emit`, of events whose bytes are made already, of any admins.
+
+    `about` gives for events' ids the subscriptions that these are not sent to, whoever they match.
+    """
     if not rows:
         return []
     await record_events(session, rows, now)
     session.info.setdefault(RECORDED, Counter()).update(map(_event_name, rows))
-    queued = await queue_deliveries(session, [(row["id"], row["event"]) for row in rows], now)
+    queued = await queue_deliveries(session, rows, about)
     if queued:
         session.info[QUEUED] = True
     await notify(session, DELIVERIES_CHANNEL if queued else EVENTS_CHANNEL)

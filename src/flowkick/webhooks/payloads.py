@@ -19,7 +19,8 @@ Moment = Annotated[
         extra_json_schema={"format": "date-time"},
     ),
 ]
-Source = Literal["manychat_sync", "api", "import", "app", "backfill"]
+Source = Literal["manychat_sync", "api", "import", "app", "backfill", "engine"]
+AttemptOutcome = Literal["response", "timeout", "refused", "fault"]
 
 
 class _Payload(Struct, frozen=True, rename="camel", forbid_unknown_fields=True):
@@ -232,6 +233,40 @@ class BackfillCompleted(_Payload, frozen=True):
     count: int
     delivered: int
     failed: int
+
+
+class SubscriptionDisabled(_Payload, frozen=True):
+    webhook_id: str
+    webhook_name: str
+    reason: Literal["consecutive_failures", "gone"]
+    failing_since: Moment
+    consecutive_failures: int
+
+
+class SubscriptionFailing(_Payload, frozen=True):
+    webhook_id: str
+    webhook_name: str
+    failing_since: Moment
+    consecutive_failures: int
+    outcome: AttemptOutcome
+    status_code: int | None
+
+
+class SubscriptionRecovered(_Payload, frozen=True):
+    webhook_id: str
+    webhook_name: str
+    failing_since: Moment
+
+
+class DeliveryFailed(_Payload, frozen=True):
+    webhook_id: str
+    webhook_name: str
+    delivery_id: str
+    event: str
+    event_id: str
+    attempts: int
+    outcome: AttemptOutcome
+    status_code: int | None
 
 
 class Metadata(_Payload, frozen=True):
