@@ -13,6 +13,7 @@ from flowkick.bookings import routes as bookings
 from flowkick.connectors import routes as connectors
 from flowkick.connectors.manychat_api import ManyChatApi
 from flowkick.conversations import routes as conversations
+from flowkick.core import tracing
 from flowkick.core.clock import Clock, system_clock
 from flowkick.core.settings import Settings
 from flowkick.delivery.client import Sender
@@ -20,6 +21,7 @@ from flowkick.delivery.engine import Engine
 from flowkick.delivery.health import Operators
 from flowkick.delivery.requests import RequestBuilder
 from flowkick.delivery.targets import TargetGuard
+from flowkick.delivery.tracing import TracedSender
 from flowkick.exports import job_routes as export_jobs
 from flowkick.exports import routes as exports
 from flowkick.exports.background import EXPORT, ExportJobs
@@ -81,7 +83,8 @@ class Process:
         self.guard = TargetGuard(settings.allowed_targets)
         self.manychat = ManyChatApi(settings.manychat_url)
         self.doorbell = Doorbell(self.database)
-        self.sender = Sender(self.guard, connections=settings.concurrency)
+        sender = TracedSender if tracing.is_on() else Sender
+        self.sender = sender(self.guard, connections=settings.concurrency)
         self.builder = RequestBuilder(settings.key_ring)
         files = FileStore(settings.data_folder)
         self.exporter = Exporter(self.database, files, clock, lease_seconds=settings.lease_seconds)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
+from typing import Final
 
 from fastapi import APIRouter, FastAPI
+from fastapi.telemetry import TelemetryConfig
 
 from flowkick import __version__
 from flowkick.api import health, metrics
@@ -14,6 +16,15 @@ from flowkick.api.openapi import describe
 from flowkick.api.requests import RequestMiddleware
 from flowkick.http.context import Context
 
+_WATCHED: Final = frozenset({"/healthz", "/readyz", "/metrics"})
+# Prometheus has the metrics, and logs are Flowkick's own: those of the framework show bodies.
+_TELEMETRY: Final[TelemetryConfig] = {
+    "metrics": False,
+    "logs": False,
+    "operation_spans": False,
+    "auto_configure": False,
+    "exclude": lambda scope: scope["path"] in _WATCHED,
+}
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 
 
@@ -36,6 +47,7 @@ def create_application(
         docs_url="/docs",
         redoc_url=None,
         redirect_slashes=False,
+        telemetry=_TELEMETRY,
     )
     app.state.context = context
     app.state.worker_state = worker_state

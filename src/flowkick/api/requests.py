@@ -11,6 +11,7 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from flowkick.api.errors import internal_error
+from flowkick.core import tracing
 from flowkick.core.ids import new_id
 from flowkick.core.logs import get_logger
 
@@ -43,6 +44,7 @@ class RequestMiddleware:
                 ]
             await send(message)
 
+        tracing.note("flowkick.request.id", request_id)
         started = time.perf_counter()
         with structlog.contextvars.bound_contextvars(request_id=request_id):
             try:

@@ -16,6 +16,7 @@ import uvloop
 from flowkick.api.connection import GuardedProtocol
 from flowkick.app import Process
 from flowkick.cli.common import AsJson, check_folder, run, show, telling_of_database
+from flowkick.core import tracing
 from flowkick.core.errors import SettingsError
 from flowkick.core.logs import configure_logs, get_logger
 from flowkick.core.settings import load_settings
@@ -37,6 +38,7 @@ def serve(
     given = {"host": host, "port": port}
     settings = load_settings(**{name: value for name, value in given.items() if value is not None})
     configure_logs(settings)
+    tracing.configure()
     check_folder(settings)
     listening = listen_on(settings.host, settings.port)
     uvloop.run(_serve(Process(settings), listening))
@@ -132,6 +134,7 @@ def worker() -> None:
     """
     settings = load_settings()
     configure_logs(settings)
+    tracing.configure()
     if settings.sqlite_path is not None:
         raise SettingsError(
             "SQLite has one writer, and `flowkick serve` delivers by itself: use PostgreSQL"

@@ -75,6 +75,9 @@ class Request:
     headers: Mapping[str, str]
     timeout: float
     """Seconds for all of it, from the name lookup to the end of the response body."""
+    subscription_id: str = ""
+    traceparent: str | None = None
+    """Of the trace that its event was recorded in; see `tracing`."""
 
 
 @dataclass(frozen=True, slots=True)

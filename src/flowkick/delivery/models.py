@@ -55,6 +55,8 @@ class WebhookSubscription(AdminScoped, Base):
 class WebhookEvent(AdminPart, Base):
     """One recorded change, with the bytes that every subscription gets.
 
+    `traceparent` is of the trace that it was recorded in, null where none was kept.
+
     `position` is where it stands in the feed, null where it is not in it; on PostgreSQL, the
     database fills it in.
     """
@@ -72,6 +74,7 @@ class WebhookEvent(AdminPart, Base):
     sequence: Mapped[int] = mapped_column("sequence")
     body: Mapped[bytes] = mapped_column("body", LargeBinary)
     created_at: Mapped[datetime] = mapped_column("createdAt")
+    traceparent: Mapped[str | None] = mapped_column("traceparent")
     position: Mapped[int | None] = mapped_column("position", BigInteger, FetchedValue())
 
 

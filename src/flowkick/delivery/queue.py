@@ -144,11 +144,11 @@ async def _targets(session: TenantSession, ids: set[str]) -> dict[str, _Target]:
 async def _messages(session: TenantSession, ids: set[str]) -> dict[str, Message]:
     event = WebhookEvent
     rows = await session.execute(
-        select(event.id, event.event, event.created_at, event.body).where(
+        select(event.id, event.event, event.created_at, event.body, event.traceparent).where(
             among(session, event.id, sorted(ids))
         )
     )
-    return {row[0]: Message(row[1], row[0], row[2], row[3]) for row in rows if row[3]}
+    return {row[0]: Message(row[1], row[0], row[2], row[3], row[4]) for row in rows if row[3]}
 
 
 def _endpoint(row: Any) -> Endpoint:

@@ -34,6 +34,7 @@ class Message:
     event_id: str
     recorded_at: datetime
     body: bytes
+    traceparent: str | None = None
 
 
 def secret_context(subscription_id: str) -> str:
@@ -70,7 +71,14 @@ class RequestBuilder:
             at=at,
             extra=self._extra(endpoint),
         )
-        return Request(endpoint.url, message.body, headers, endpoint.timeout_ms / 1000)
+        return Request(
+            endpoint.url,
+            message.body,
+            headers,
+            endpoint.timeout_ms / 1000,
+            endpoint.subscription_id,
+            message.traceparent,
+        )
 
     def _secrets(self, endpoint: Endpoint, at: datetime) -> list[str]:
         """The live secrets, the oldest first: while rotations overlap, the former ones sign too."""

@@ -49,6 +49,7 @@ RESERVED_HEADERS: frozenset[str] = frozenset(
         "webhook-id",
         "webhook-timestamp",
         "webhook-signature",
+        "traceparent",
         # set by HTTP, or able to change how the request is framed and routed
         "accept-encoding",
         "connection",

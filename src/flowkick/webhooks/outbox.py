@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from flowkick.core import tracing
 from flowkick.core.clock import isoformat
 from flowkick.core.ids import new_id
 from flowkick.storage.dialects import DELIVERIES_CHANNEL, EVENTS_CHANNEL, notify
@@ -57,6 +58,9 @@ async def emit_frozen(
     """
     if not rows:
         return []
+    if tracing.is_on():
+        for row in rows:
+            row["traceparent"] = tracing.mark_recorded(row["event"], row["id"])
     await record_events(session, rows, now)
     session.info.setdefault(RECORDED, Counter()).update(map(_event_name, rows))
     queued = await queue_deliveries(session, rows, about)
@@ -106,4 +110,5 @@ def freeze(admin_id: str, draft: Draft, source: str, now: datetime) -> Frozen:
             sequence=draft.sequence,
         ),
         "created_at": now,
+        "traceparent": None,
     }

@@ -23,17 +23,19 @@ from flowkick.storage.dialects import is_sqlite
 from flowkick.storage.tenancy import TenantSession
 
 _COLUMNS: Final = ("id", "admin_id", "event", "user_id", "sequence", "body", "created_at")
+_TRACED: Final = (*_COLUMNS, "traceparent")
 # The column's default is the number of the transaction, with COPY as with INSERT.
-_RECORD_POSTGRESQL: Final = BulkStatement.insert(WebhookEvent, *_COLUMNS)
+_RECORD_POSTGRESQL: Final = BulkStatement.insert(WebhookEvent, *_TRACED)
 _RECORD_BESIDE: Final = BulkStatement.insert(WebhookEvent, *_COLUMNS, "position")
 # Not before the moment in milliseconds: who has read a list goes on rightly though all of it was
 # removed since, or the file is an older copy of itself.
 _RECORD_SQLITE: Final = BulkStatement(
     {**_RECORD_POSTGRESQL.columns, "floor": "bigint"},
     """
-INSERT INTO "WebhookEvent" (id, "adminId", event, "userId", sequence, body, "createdAt", position)
+INSERT INTO "WebhookEvent" (id, "adminId", event, "userId", sequence, body, "createdAt",
+    traceparent, position)
 SELECT given.id, given.admin_id, given.event, given.user_id, given.sequence, given.body,
-    given.created_at, max(given.floor, coalesce((
+    given.created_at, given.traceparent, max(given.floor, coalesce((
         SELECT max(position) FROM "WebhookEvent" WHERE "adminId" = given.admin_id
     ) + 1, 0))
 FROM {given}
