@@ -27,6 +27,7 @@ class Tally:
     consecutive_failures: int
     auto_disable_after: int | None
     health: Health
+    on_give_up: str
     succeeded: int = 0
     failed: int = 0
     last_at: datetime | None = None
@@ -95,12 +96,13 @@ async def lock_subscriptions(session: TenantSession, ids: Collection[str]) -> di
             subscription.auto_disable_after,
             subscription.failing_since,
             subscription.recovered_at,
+            subscription.on_give_up,
         )
         .where(among(session, subscription.id, sorted(ids)))
         .order_by(subscription.id)
         .with_for_update()
     )
-    return {row[0]: Tally(*row[:4], Health(*row[4:])) for row in rows}
+    return {row[0]: Tally(*row[:4], Health(*row[4:6]), row[6]) for row in rows}
 
 
 async def write_counters(session: TenantSession, tallies: Iterable[Tally]) -> None:

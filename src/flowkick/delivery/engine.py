@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -25,7 +24,7 @@ from flowkick.core.clock import Clock
 from flowkick.core.errors import SettingsError
 from flowkick.core.ids import new_id
 from flowkick.core.logs import get_logger
-from flowkick.delivery import queue, sql
+from flowkick.delivery import leases, queue, sql
 from flowkick.delivery.client import Outcome, OutcomeKind, Sender
 from flowkick.delivery.health import Operators
 from flowkick.delivery.lanes import Lanes
@@ -164,26 +163,28 @@ class Engine:
             rooms = self._lanes.rooms(due)
             if not rooms:
                 return False
-            claimed = await queue.claim(
+            claims = await queue.claim(
                 session,
                 rooms,
                 lease_id=self.lease_id,
                 now=now,
                 lease=timedelta(seconds=self._lease),
             )
-        counts = Counter(delivery.endpoint.subscription_id for delivery in claimed)
-        self._lanes.claimed(rooms, counts)
-        held = [_Held(delivery, until) for delivery in claimed]
+        self._lanes.claimed(rooms, claims.taken)
+        held = [_Held(delivery, until) for delivery in claims.deliveries]
         self._held.update((one.claimed.id, one) for one in held)
         for id_, group in groupby(sorted(held, key=_lane_of), key=_lane_of):
             self._lanes.put(id_, group)
         metrics.CLAIMED.set(len(self._held))
-        return any(self._lanes.has_room(id_) and counts[id_] >= rooms[id_] for id_ in rooms)
+        return any(
+            self._lanes.has_room(id_) and claims.taken.get(id_, 0) >= room
+            for id_, room in rooms.items()
+        )
 
     async def _give_back(self, surplus: list[_Held]) -> None:
         ids = [held.claimed.id for held in surplus]
         async with self.database.system_transaction() as session:
-            await queue.lease_back(session, ids, lease_id=self.lease_id, now=self._clock())
+            await leases.give_back(session, ids, lease_id=self.lease_id, now=self._clock())
         for id_ in ids:
             self._held.pop(id_, None)
 
@@ -293,6 +294,8 @@ class Engine:
             )
             if recorded.notices:
                 await self._operators.announce(session, recorded.notices, now)
+        if recorded.promoted:
+            self.wake()
         tell(results, recorded)
         metrics.IN_FLIGHT.set(self._lanes.in_flight)
 
@@ -305,7 +308,7 @@ class Engine:
         if not old:
             return
         async with self.database.system_transaction() as session:
-            await queue.extend_leases(
+            await leases.extend(
                 session,
                 [held.claimed.id for held in old],
                 lease_id=self.lease_id,
@@ -326,7 +329,7 @@ class Engine:
 
     async def _end_former_leases(self) -> None:
         async with self.database.system_transaction() as session:
-            await queue.end_all_leases(session, self._clock())
+            await leases.end_all(session, self._clock())
 
     async def _every(self, seconds: float, duty: Callable[[], Awaitable[None]]) -> None:
         while True:
@@ -350,7 +353,7 @@ class Engine:
             return
         try:
             async with self.database.system_transaction() as session:
-                await queue.lease_back(session, ids, lease_id=self.lease_id, now=self._clock())
+                await leases.give_back(session, ids, lease_id=self.lease_id, now=self._clock())
         except DATABASE_ERRORS as error:  # their leases end by themselves
             _log.warning("lease_back_failed", error=type(error).__name__, deliveries=len(ids))
 

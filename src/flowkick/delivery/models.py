@@ -39,6 +39,8 @@ class WebhookSubscription(AdminScoped, Base):
     retry_delay: Mapped[int] = mapped_column("retryDelay")
     timeout_ms: Mapped[int] = mapped_column("timeoutMs")
     auto_disable_after: Mapped[int | None] = mapped_column("autoDisableAfter")
+    ordering: Mapped[str] = mapped_column("ordering", default="none")
+    on_give_up: Mapped[str] = mapped_column("onGiveUp", default="skip")
     active: Mapped[bool] = mapped_column("active")
     disabled_reason: Mapped[str | None] = mapped_column("disabledReason")
     last_delivery_at: Mapped[datetime | None] = mapped_column("lastDeliveryAt")
@@ -84,7 +86,8 @@ class WebhookDelivery(AdminPart, Base):
     `attempt` counts the attempts of the schedule recorded so far; `last_attempt` is the highest
     number that a request of it carried, those of resends included. `due_at` is when the engine
     looks at it next, null where it never will: while it is leased (`lease_id`), that is when the
-    lease ends. `job_id` is the replay or backfill that queued it.
+    lease ends. `job_id` is the replay or backfill that queued it. `ordering_key` is the user in
+    whose line it stands, at the place `sequence` (see `ordering`); null where it stands in none.
     """
 
     __tablename__ = "WebhookDelivery"
@@ -102,6 +105,15 @@ class WebhookDelivery(AdminPart, Base):
             "subscriptionId",
             sqlite_where=text("status = 'held'"),
             postgresql_where=text("status = 'held'"),
+        ),
+        Index(
+            "ix_WebhookDelivery_line",
+            "subscriptionId",
+            "orderingKey",
+            "sequence",
+            "id",
+            sqlite_where=text('"orderingKey" IS NOT NULL'),
+            postgresql_where=text('"orderingKey" IS NOT NULL'),
         ),
         Index(None, "subscriptionId", "id"),
         Index(None, "eventId"),
@@ -125,6 +137,8 @@ class WebhookDelivery(AdminPart, Base):
     lease_id: Mapped[str | None] = mapped_column("leaseId")
     note: Mapped[str | None] = mapped_column("note")
     job_id: Mapped[str | None] = mapped_column("jobId")
+    ordering_key: Mapped[str | None] = mapped_column("orderingKey")
+    sequence: Mapped[int | None] = mapped_column("sequence")
     created_at: Mapped[datetime] = mapped_column("createdAt")
     finished_at: Mapped[datetime | None] = mapped_column("finishedAt")
 

@@ -7,6 +7,7 @@ changes nothing. An attempt counts when it is recorded, so a killed process burn
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -15,12 +16,13 @@ from typing import Any, Final
 
 from sqlalchemy import ColumnElement, select, update
 
-from flowkick.delivery import sql
+from flowkick.delivery import ordering, sql
 from flowkick.delivery.attempts import AUTOMATIC, attempt_values
 from flowkick.delivery.client import Outcome
 from flowkick.delivery.counters import lock_subscriptions, write_counters
 from flowkick.delivery.health import GivenUp, Notices
 from flowkick.delivery.models import WebhookDelivery, WebhookEvent, WebhookSubscription
+from flowkick.delivery.ordering import Line
 from flowkick.delivery.requests import Endpoint, Message
 from flowkick.delivery.retry import RetryPolicy, decide
 from flowkick.delivery.states import UNFINISHED, WAITING, DeliveryState
@@ -56,6 +58,23 @@ class Claimed:
     endpoint: Endpoint
     message: Message
     policy: RetryPolicy
+    ordering_key: str | None = None
+
+    @property
+    def line(self) -> Line | None:
+        """The line that it is the first of; None where it stands in none."""
+        if self.ordering_key is None:
+            return None
+        return Line(self.endpoint.subscription_id, self.ordering_key)
+
+
+@dataclass(frozen=True, slots=True)
+class Claims:
+    """What a claim came to."""
+
+    deliveries: Sequence[Claimed] = ()
+    taken: Mapping[str, int] = field(default_factory=dict)
+    """How many due deliveries of each subscription were taken up, those not to be sent included."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +93,8 @@ class Recorded:
     deactivated: dict[str, str] = field(default_factory=dict)
     """Subscriptions that were deactivated, and why."""
     notices: Notices = field(default_factory=Notices)
+    promoted: int = 0
+    """Deliveries that are due now, since those before them have ended."""
 
 
 async def claim(
@@ -83,25 +104,29 @@ async def claim(
     lease_id: str,
     now: datetime,
     lease: timedelta,
-) -> list[Claimed]:
+) -> Claims:
     """Lease due deliveries, up to `rooms` for each subscription, those due longest first.
 
     What can't be sent is settled at once: held where its subscription is inactive, failed where the
-    subscription or the event is gone.
+    subscription or the event is gone. What is not the first of its line is given back.
     """
     rows = await sql.lease_due(session, rooms, lease_id=lease_id, now=now, until=now + lease)
     if not rows:
-        return []
+        return Claims()
+    taken = Counter(row[2] for row in rows)
+    rows = await _first_of_lines(session, rows)
     targets = await _targets(session, {row[2] for row in rows})
     messages = await _messages(session, {row[3] for row in rows})
-    claimed, unsendable = [], []
-    for delivery_id, admin_id, subscription_id, event_id, attempt, last in sorted(
+    claimed, unsendable, left = [], [], set()
+    for delivery_id, admin_id, subscription_id, event_id, attempt, last, key in sorted(
         rows, key=itemgetter(3)
     ):
         target, message = targets.get(subscription_id), messages.get(event_id)
         if target is None or message is None:
             note = _DELETED if target is None else _NO_BODY
             unsendable.append(_settled(delivery_id, DeliveryState.FAILED, attempt, now, note=note))
+            if key is not None:
+                left.add(Line(subscription_id, key))
         elif not target.active:
             unsendable.append(_settled(delivery_id, DeliveryState.HELD, attempt, now))
         else:
@@ -114,10 +139,22 @@ async def claim(
                     target.endpoint,
                     message,
                     target.policy,
+                    key,
                 )
             )
     await sql.SETTLE.run(session, unsendable)
-    return claimed
+    await ordering.promote(session, left, now)
+    return Claims(claimed, taken)
+
+
+async def _first_of_lines(session: TenantSession, rows: Sequence[Any]) -> Sequence[Any]:
+    """What was leased and may be sent now; the rest waits for what is before it."""
+    in_line = [row for row in rows if row[6] is not None]
+    if not in_line:
+        return rows
+    await ordering.lock(session, {row[2] for row in in_line})
+    parked = await ordering.park(session, [row[0] for row in in_line])
+    return [row for row in rows if row[0] not in parked]
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,6 +208,7 @@ def _settled(
     last_attempt: int = 0,
     due_at: datetime | None = None,
     note: str | None = None,
+    in_line: bool = False,
 ) -> dict[str, Any]:
     ended = status in (DeliveryState.SUCCESS, DeliveryState.FAILED)
     return {
@@ -181,6 +219,7 @@ def _settled(
         "due_at": due_at,
         "finished_at": now if ended else None,
         "note": note,
+        "in_line": in_line or not ended,
     }
 
 
@@ -201,6 +240,7 @@ async def record(
     recorded = Recorded()
     settled: list[dict[str, Any]] = []
     attempts: list[dict[str, Any]] = []
+    left: set[Line] = set()
     for result in results:
         claimed, outcome = result.claimed, result.outcome
         subscription = subscriptions.get(claimed.endpoint.subscription_id)
@@ -219,14 +259,18 @@ async def record(
                 now,
                 last_attempt=claimed.attempt,
                 due_at=due_at,
+                in_line=status is DeliveryState.FAILED and subscription.on_give_up == ordering.HOLD,
             )
         )
+        if claimed.line is not None and not settled[-1]["in_line"]:
+            left.add(claimed.line)
         attempts.append(_attempt(claimed, outcome))
         recorded.statuses.append(status)
         if status is DeliveryState.FAILED:
             recorded.notices.given_up.append(_given_up(result))
     await sql.SETTLE.run(session, settled)
     await sql.LOG_ATTEMPTS.run(session, attempts)
+    recorded.promoted = await ordering.promote(session, left, now)
     for tally in subscriptions.values():
         if tally.last_at is not None and (turned := tally.turned(failing_after, now)):
             recorded.notices.turned.append(turned)
@@ -243,6 +287,7 @@ async def settle_unlogged(
 ) -> None:
     """End a delivery whose attempt can't be logged; no counter and no retry tells of it."""
     claimed = result.claimed
+    await ordering.lock(session, [claimed.endpoint.subscription_id])
     if not await _still_leased(session, [result], lease_id):
         return
     state = DeliveryState.SUCCESS if result.outcome.success else DeliveryState.FAILED
@@ -250,6 +295,8 @@ async def settle_unlogged(
         claimed.id, state, claimed.scheduled, now, last_attempt=claimed.attempt, note=_UNLOGGED
     )
     await sql.SETTLE.run(session, [settled])
+    if claimed.line is not None:
+        await ordering.promote(session, [claimed.line], now)
 
 
 def _given_up(result: Result) -> GivenUp:
@@ -311,7 +358,8 @@ async def end_unfinished(
 ) -> int:
     """End deliveries of these states as failed, whoever holds them; how many they are.
 
-    Who sends one of them just now, records nothing of it any more.
+    Who sends one of them just now, records nothing of it any more. What stood behind them in lines
+    is still to be promoted.
     """
     result: Any = await session.execute(
         update(WebhookDelivery)
@@ -322,6 +370,7 @@ async def end_unfinished(
             due_at=None,
             lease_id=None,
             finished_at=now,
+            ordering_key=None,
         ),
         execution_options={"synchronize_session": False},
     )
@@ -345,37 +394,3 @@ async def release_held(session: TenantSession, now: datetime) -> int:
         execution_options={"synchronize_session": False},
     )
     return int(result.rowcount)
-
-
-async def extend_leases(
-    session: TenantSession, ids: Sequence[int], *, lease_id: str, until: datetime
-) -> None:
-    """Keep deliveries that are still being sent."""
-    await session.execute(
-        update(WebhookDelivery)
-        .where(among(session, WebhookDelivery.id, ids), WebhookDelivery.lease_id == lease_id)
-        .values(due_at=until),
-        execution_options={"synchronize_session": False},
-    )
-
-
-async def lease_back(
-    session: TenantSession, ids: Sequence[int], *, lease_id: str, now: datetime
-) -> None:
-    """Give back deliveries that were not sent: they are due at once, for anybody."""
-    await session.execute(
-        update(WebhookDelivery)
-        .where(among(session, WebhookDelivery.id, ids), WebhookDelivery.lease_id == lease_id)
-        .values(due_at=now, lease_id=None),
-        execution_options={"synchronize_session": False},
-    )
-
-
-async def end_all_leases(session: TenantSession, now: datetime) -> None:
-    """Free what a former process left leased. Only for SQLite, where one process delivers."""
-    await session.execute(
-        update(WebhookDelivery)
-        .where(WebhookDelivery.due_at.is_not(None), WebhookDelivery.lease_id.is_not(None))
-        .values(due_at=now, lease_id=None),
-        execution_options={"synchronize_session": False},
-    )

@@ -48,12 +48,12 @@ WITH due AS MATERIALIZED (
 UPDATE "WebhookDelivery" AS delivery SET "leaseId" = $4::text, "dueAt" = $5::timestamptz
 FROM due WHERE delivery.id = due.id
 RETURNING delivery.id, delivery."adminId", delivery."subscriptionId", delivery."eventId",
-          delivery.attempt, delivery."lastAttempt"
+          delivery.attempt, delivery."lastAttempt", delivery."orderingKey"
 """
 _CLAIM_SQLITE: Final = """
 UPDATE "WebhookDelivery" SET "leaseId" = ?2, "dueAt" = ?3
 WHERE id IN ({chosen})
-RETURNING id, "adminId", "subscriptionId", "eventId", attempt, "lastAttempt"
+RETURNING id, "adminId", "subscriptionId", "eventId", attempt, "lastAttempt", "orderingKey"
 """
 _CHOSEN_SQLITE: Final = """
 SELECT id FROM (
@@ -71,17 +71,19 @@ SETTLE: Final = BulkStatement(
         "due_at": "timestamptz",
         "finished_at": "timestamptz",
         "note": "text",
+        "in_line": "boolean",
         "id": "bigint",
     },
     sql="""
 UPDATE "WebhookDelivery" SET status = given.status, attempt = given.attempt,
     "lastAttempt" = CASE WHEN given.last_attempt > "lastAttempt" THEN given.last_attempt
                          ELSE "lastAttempt" END,
-    "dueAt" = given.due_at, "finishedAt" = given.finished_at, note = given.note, "leaseId" = NULL
+    "dueAt" = given.due_at, "finishedAt" = given.finished_at, note = given.note, "leaseId" = NULL,
+    "orderingKey" = CASE WHEN given.in_line THEN "orderingKey" END
 FROM {given} WHERE "WebhookDelivery".id = given.id
 """,
 )
-"""Writes the next state of deliveries and ends their leases."""
+"""Writes the next state of deliveries, ends their leases, and takes them out of their lines."""
 
 LOG_ATTEMPTS: Final = BulkStatement.insert(
     WebhookAttempt,
@@ -114,7 +116,7 @@ async def lease_due(
 ) -> Sequence[Any]:
     """Lease what is due, for each subscription as much as it has room for.
 
-    Rows of (id, adminId, subscriptionId, eventId, attempt, lastAttempt), in no order.
+    Rows of (id, adminId, subscriptionId, eventId, attempt, lastAttempt, orderingKey), in no order.
     """
     connection = await session.connection()
     if not is_sqlite(session):

@@ -12,6 +12,7 @@ from sqlalchemy import delete, select, update
 
 from flowkick.core.encryption import KeyRing
 from flowkick.core.errors import SettingsError
+from flowkick.delivery import ordering
 from flowkick.delivery.models import WebhookAttempt, WebhookDelivery, WebhookEvent
 from flowkick.delivery.queue import end_unfinished
 from flowkick.exports.models import DataExport
@@ -51,9 +52,9 @@ async def end_deliveries(session: TenantSession, user_id: str, *, but: str, now:
     """End what is not delivered yet; who sends one just now, records nothing of it any more."""
     event = WebhookEvent
     theirs = select(event.id).where(event.user_id == user_id, event.id != but)
-    return await end_unfinished(
-        session, WebhookDelivery.event_id.in_(theirs), note=_ERASED, now=now
-    )
+    of_them = WebhookDelivery.event_id.in_(theirs)
+    await ordering.let_pass(session, of_them)  # the last event of all comes through
+    return await end_unfinished(session, of_them, note=_ERASED, now=now)
 
 
 async def redact_events(

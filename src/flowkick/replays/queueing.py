@@ -9,12 +9,14 @@ from typing import Any, Final
 
 from sqlalchemy import func, select
 
+from flowkick.delivery import ordering
 from flowkick.delivery.models import WebhookDelivery, WebhookSubscription
 from flowkick.delivery.queue import end_unfinished
 from flowkick.delivery.states import UNFINISHED
 from flowkick.jobs.run import JobFailed, Run
 from flowkick.storage.tenancy import TenantSession
 from flowkick.webhooks.catalogue import BACKFILL_COMPLETED, BACKFILL_STARTED
+from flowkick.webhooks.service import wake_engine
 
 _MARKS: Final = (BACKFILL_STARTED, BACKFILL_COMPLETED)
 _CANCELLED: Final = "The job that queued it was cancelled."
@@ -62,7 +64,14 @@ async def outcomes(session: TenantSession, job_ids: Sequence[str]) -> dict[str, 
     return found
 
 
-async def end_waiting(session: TenantSession, job_id: str, now: datetime) -> int:
+async def end_waiting(
+    session: TenantSession, job_id: str, subscription_id: str, now: datetime
+) -> int:
     """End what a job queued and nobody sends just now; how many deliveries that are."""
     mine = (WebhookDelivery.job_id == job_id, WebhookDelivery.lease_id.is_(None))
-    return await end_unfinished(session, *mine, note=_CANCELLED, now=now)
+    theirs = WebhookDelivery.subscription_id == subscription_id
+    await ordering.lock(session, [subscription_id])
+    ended = await end_unfinished(session, *mine, note=_CANCELLED, now=now)
+    if await ordering.promote_all(session, theirs, now=now):
+        await wake_engine(session)
+    return ended

@@ -74,7 +74,7 @@ async def cancel(
     """Cancel it, and end those of its deliveries that nobody sends just now."""
     await find(session, kind, webhook_id, job_id)
     job = await jobs.cancel(session, kind, job_id, now=now)
-    await queueing.end_waiting(session, job_id, now)
+    await queueing.end_waiting(session, job_id, webhook_id, now)
     if kind == BACKFILL:
         await tell_cancelled(session, job, now)
     return job

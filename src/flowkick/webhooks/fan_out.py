@@ -11,8 +11,10 @@ from datetime import datetime
 from types import MappingProxyType
 from typing import Any, Final
 
+from flowkick.delivery import ordering
+from flowkick.delivery.models import WebhookDelivery
 from flowkick.storage.bulk import BulkStatement
-from flowkick.storage.dialects import DELIVERIES_CHANNEL, is_sqlite, notify
+from flowkick.storage.dialects import DELIVERIES_CHANNEL, among, is_sqlite, notify
 from flowkick.storage.tenancy import QUEUED, TenantSession
 from flowkick.webhooks.catalogue import CATALOGUE, matching_patterns
 
@@ -23,14 +25,17 @@ _COLUMNS: Final = {
     "event_group": "text",
     "event_all": "text",
     "about": "text",
+    "user_id": "text",
+    "sequence": "integer",
     "created_at": "timestamptz",
 }
 _SQL: Final = """
 INSERT INTO "WebhookDelivery" ("adminId", "subscriptionId", "eventId", event, status, attempt,
-    "lastAttempt", "dueAt", "createdAt")
+    "lastAttempt", "dueAt", "createdAt", "orderingKey", sequence)
 WITH recorded AS MATERIALIZED (SELECT * FROM {given}),
 matching AS MATERIALIZED (
-    SELECT kind.admin_id, kind.event, kind.about, subscription.id, subscription.active
+    SELECT kind.admin_id, kind.event, kind.about, subscription.id, subscription.active,
+        subscription.ordering
     FROM (SELECT DISTINCT admin_id, event, event_group, event_all, about FROM recorded) AS kind
     JOIN "WebhookSubscription" AS subscription
         ON subscription."adminId" = kind.admin_id AND subscription.id <> kind.about
@@ -38,7 +43,9 @@ matching AS MATERIALIZED (
 )
 SELECT recorded.admin_id, matching.id, recorded.id, recorded.event,
     CASE WHEN matching.active THEN 'pending' ELSE 'held' END, 0, 0,
-    CASE WHEN matching.active THEN recorded.created_at END, recorded.created_at
+    CASE WHEN matching.active THEN recorded.created_at END, recorded.created_at,
+    CASE WHEN matching.ordering = 'user' THEN recorded.user_id END,
+    CASE WHEN matching.ordering = 'user' THEN recorded.sequence END
 FROM recorded JOIN matching ON matching.admin_id = recorded.admin_id
     AND matching.event = recorded.event AND matching.about = recorded.about
 ORDER BY recorded.id, matching.id
@@ -71,11 +78,14 @@ _FOR_ONE: Final = BulkStatement(
     },
     """
 INSERT INTO "WebhookDelivery" ("adminId", "subscriptionId", "eventId", event, status, attempt,
-    "lastAttempt", "dueAt", "createdAt", "jobId")
+    "lastAttempt", "dueAt", "createdAt", "jobId", "orderingKey", sequence)
 SELECT given.admin_id, subscription.id, given.id, given.event,
     CASE WHEN subscription.active THEN 'pending' ELSE 'held' END, 0, 0,
-    CASE WHEN subscription.active THEN given.created_at END, given.created_at, given.job_id
+    CASE WHEN subscription.active THEN given.created_at END, given.created_at, given.job_id,
+    CASE WHEN subscription.ordering = 'user' THEN event."userId" END,
+    CASE WHEN subscription.ordering = 'user' THEN event.sequence END
 FROM {given}
+JOIN "WebhookEvent" AS event ON event.id = given.id AND event."adminId" = given.admin_id
 JOIN "WebhookSubscription" AS subscription
     ON subscription.id = given.subscription_id AND subscription."adminId" = given.admin_id
 ORDER BY given.place
@@ -93,8 +103,15 @@ async def queue_for_one(
 ) -> int:
     """Queue deliveries of events, given as (id, name), to one subscription alone, in their order.
 
-    How many those are: none where the subscription is gone.
+    How many those are: none where the subscription is gone. Former deliveries of these events hold
+    up nothing any more: the new ones stand in their places.
     """
+    ids = [event_id for event_id, _name in events]
+    await ordering.let_pass(
+        session,
+        WebhookDelivery.subscription_id == subscription_id,
+        among(session, WebhookDelivery.event_id, ids),
+    )
     rows = [
         {
             "id": event_id,
@@ -129,6 +146,8 @@ async def queue_deliveries(
             "event": event["event"],
             **_PATTERNS[event["event"]],
             "about": about.get(event["id"], ""),
+            "user_id": event["user_id"],
+            "sequence": event["sequence"],
             "created_at": event["created_at"],
         }
         for event in events

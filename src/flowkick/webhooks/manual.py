@@ -5,13 +5,15 @@ Both send outside any transaction, and record what came of it in one of their ow
 
 from __future__ import annotations
 
-from typing import Any
+from datetime import datetime
+from typing import Any, Final
 
 from sqlalchemy import case, insert, null, select, update
 
 from flowkick.core.clock import isoformat
 from flowkick.core.errors import Conflict, NotFound
 from flowkick.core.ids import new_id
+from flowkick.delivery import ordering
 from flowkick.delivery.attempts import RESEND, TEST, attempt_values
 from flowkick.delivery.client import Outcome
 from flowkick.delivery.models import (
@@ -20,6 +22,7 @@ from flowkick.delivery.models import (
     WebhookEvent,
     WebhookSubscription,
 )
+from flowkick.delivery.ordering import Line
 from flowkick.delivery.requests import Endpoint, Message, RequestBuilder
 from flowkick.delivery.states import DeliveryState
 from flowkick.http.context import Context
@@ -27,7 +30,12 @@ from flowkick.storage.tenancy import TenantSession
 from flowkick.webhooks import catalogue
 from flowkick.webhooks.deliveries import find_delivery
 from flowkick.webhooks.payloads import WebhookTest, encode_event
-from flowkick.webhooks.service import find_subscription
+from flowkick.webhooks.service import find_subscription, wake_engine
+
+_BEHIND: Final = (
+    "Another delivery of the same user comes before this one, since the webhook asks for the order"
+    " of each user: resend that one first."
+)
 
 
 async def send_test(context: Context, admin_id: str, subscription_id: str) -> Outcome:
@@ -96,6 +104,7 @@ async def resend(context: Context, admin_id: str, delivery_id: int) -> dict[str,
     """Send the same bytes and id again, beside the schedule; returns the attempt's log row.
 
     A waiting delivery goes on as planned. A failed one that is answered with a 2xx has succeeded.
+    Conflict where its event is no longer kept, or its turn has not come.
     """
     async with context.database.reading(admin_id) as session:
         delivery = await find_delivery(session, delivery_id)
@@ -103,8 +112,10 @@ async def resend(context: Context, admin_id: str, delivery_id: int) -> dict[str,
         event = await session.scalar(
             select(WebhookEvent).where(WebhookEvent.id == delivery.event_id)
         )
-    if event is None or not event.body:
-        raise Conflict("The body of this event is no longer kept, so it can't be sent again.")
+        if event is None or not event.body:
+            raise Conflict("The body of this event is no longer kept, so it can't be sent again.")
+        if await ordering.is_behind(session, delivery_id):
+            raise Conflict(_BEHIND)
     message = Message(event.event, event.id, event.created_at, event.body)
     async with context.database.transaction(admin_id) as session:
         number = await _next_number(session, delivery_id)
@@ -112,16 +123,24 @@ async def resend(context: Context, admin_id: str, delivery_id: int) -> dict[str,
     async with context.database.transaction(admin_id) as session:
         row = await _log_attempt(session, delivery, outcome, attempt=number, trigger=RESEND)
         if outcome.success:
-            await session.execute(
-                update(WebhookDelivery)
-                .where(
-                    WebhookDelivery.id == delivery_id,
-                    WebhookDelivery.status == DeliveryState.FAILED.value,
-                )
-                .values(status=DeliveryState.SUCCESS.value, note=None),
-                execution_options={"synchronize_session": False},
-            )
+            await _succeed(session, delivery, context.clock())
     return row
+
+
+async def _succeed(session: TenantSession, delivery: WebhookDelivery, now: datetime) -> None:
+    """Note the success of a delivery that had failed, and let what it held up go on."""
+    model = WebhookDelivery
+    await ordering.lock(session, [delivery.subscription_id])
+    mended: Any = await session.execute(
+        update(model)
+        .where(model.id == delivery.id, model.status == DeliveryState.FAILED.value)
+        .values(status=DeliveryState.SUCCESS.value, note=None, ordering_key=None),
+        execution_options={"synchronize_session": False},
+    )
+    if mended.rowcount and delivery.ordering_key is not None:
+        line = Line(delivery.subscription_id, delivery.ordering_key)
+        if await ordering.promote(session, [line], now):
+            await wake_engine(session)
 
 
 async def _next_number(session: TenantSession, delivery_id: int) -> int:

@@ -29,6 +29,18 @@ AutoDisableAfter = Annotated[
     int, Field(ge=1, le=1_000_000, description="Consecutive failed attempts; null for never.")
 ]
 
+Ordering = Annotated[
+    Literal["none", "user"],
+    Field(description="`user`: events of one user arrive one after the other, in their order."),
+]
+OnGiveUp = Annotated[
+    Literal["skip", "hold"],
+    Field(
+        description="With ordering by user: whether what is behind a delivery that was given up"
+        " goes on, or waits until that one is sent again with success."
+    ),
+]
+
 
 class _WebhookFields(ApiInput):
     @field_validator("events", check_fields=False)
@@ -36,7 +48,7 @@ class _WebhookFields(ApiInput):
     def _known_events(cls, events: list[str] | None) -> list[str] | None:
         return None if events is None else check_patterns(events)
 
-    @field_validator("rate_limit", "ordering", mode="before", check_fields=False)
+    @field_validator("rate_limit", mode="before", check_fields=False)
     @classmethod
     def _not_yet(cls, value: Any) -> Any:
         if value is not None and value != "none":
@@ -63,7 +75,8 @@ class WebhookInput(_WebhookFields):
     timeout_ms: TimeoutMs = 10_000
     headers: Headers | None = None
     rate_limit: None = Field(None, description="Not available yet: only null.")
-    ordering: Literal["none"] = Field("none", description="Only `none` is available yet.")
+    ordering: Ordering = "none"
+    on_give_up: OnGiveUp = "skip"
     auto_disable_after: AutoDisableAfter | None = 100
     active: bool = True
 
@@ -80,7 +93,8 @@ class WebhookPatch(_WebhookFields):
     timeout_ms: TimeoutMs = 0
     headers: Headers | None = None
     rate_limit: None = None
-    ordering: Literal["none"] = "none"
+    ordering: Ordering = "none"
+    on_give_up: OnGiveUp = "skip"
     auto_disable_after: AutoDisableAfter | None = None
     active: bool = True
     held: Literal["release", "discard"] = Field(
@@ -116,7 +130,8 @@ class Webhook(ApiModel):
     timeout_ms: int
     headers: dict[str, str]
     rate_limit: None = None
-    ordering: str = "none"
+    ordering: Literal["none", "user"]
+    on_give_up: Literal["skip", "hold"]
     auto_disable_after: int | None
     secret_hint: str
     last_delivery_at: Timestamp | None

@@ -13,6 +13,7 @@ from flowkick.core.clock import isoformat
 from flowkick.core.encryption import KeyRing
 from flowkick.core.errors import Conflict, InvalidInput, NotFound
 from flowkick.core.ids import new_id
+from flowkick.delivery import ordering
 from flowkick.delivery.models import WebhookDelivery, WebhookSubscription
 from flowkick.delivery.queue import end_unfinished, hold_waiting
 from flowkick.delivery.requests import headers_context, live_secrets, secret_context
@@ -73,6 +74,7 @@ async def create_subscription(
         updated_at=now,
         **plain,
     )
+    _check_order(subscription)
     _set_headers(subscription, keys, values.get("headers"))
     session.add(subscription)
     await session.flush()
@@ -89,6 +91,8 @@ _PLAIN = frozenset(
         "retry_delay",
         "timeout_ms",
         "auto_disable_after",
+        "ordering",
+        "on_give_up",
         "active",
     }
 )
@@ -112,9 +116,10 @@ async def change_subscription(
 ) -> tuple[WebhookSubscription, int, int]:
     """Change what is given; also how many held deliveries were released, and discarded."""
     subscription = await find_subscription(session, subscription_id, lock=True)
-    was_active = subscription.active
+    was_active, was_ordered = subscription.active, subscription.ordering
     for name in _PLAIN.intersection(given):
         setattr(subscription, name, given[name])
+    _check_order(subscription)
     if "headers" in given:
         _set_headers(subscription, keys, given["headers"])
     subscription.updated_at = now
@@ -134,7 +139,39 @@ async def change_subscription(
         await session.flush()
         await hold_waiting(session, subscription_id)
     await session.flush()
+    await _change_lines(session, subscription, was_ordered, now)
     return subscription, released, discarded
+
+
+def _check_order(subscription: WebhookSubscription) -> None:
+    """Raise InvalidInput where holding is asked for without an order in which anything waits."""
+    if subscription.ordering != ordering.BY_USER and subscription.on_give_up == ordering.HOLD:
+        problem = 'hold needs "ordering": "user"'
+        details = [{"field": "onGiveUp", "problem": problem}]
+        raise InvalidInput(f"onGiveUp: {problem}", details=details)
+
+
+async def _change_lines(
+    session: TenantSession, subscription: WebhookSubscription, was_ordered: str, now: datetime
+) -> None:
+    """Bring what waits in line with a subscription's new order, and wake the engine."""
+    theirs = WebhookDelivery.subscription_id == subscription.id
+    if subscription.ordering != was_ordered:
+        if subscription.ordering == ordering.BY_USER:
+            await ordering.line_up(session, subscription.id)
+        else:
+            await ordering.break_up(session, subscription.id, now)
+    elif subscription.on_give_up == ordering.HOLD or not await ordering.let_pass(session, theirs):
+        return
+    else:
+        await ordering.promote_all(session, theirs, now=now)
+    await wake_engine(session)
+
+
+async def wake_engine(session: TenantSession) -> None:
+    """Let the engine look for what is due as soon as the session's transaction commits."""
+    session.info[QUEUED] = True
+    await notify(session, DELIVERIES_CHANNEL)
 
 
 async def _release(session: TenantSession, subscription_id: str, now: datetime) -> int:
@@ -148,8 +185,7 @@ async def _release(session: TenantSession, subscription_id: str, now: datetime) 
         execution_options=_NO_SYNC,
     )
     if result.rowcount:
-        session.info[QUEUED] = True
-        await notify(session, DELIVERIES_CHANNEL)
+        await wake_engine(session)
     return int(result.rowcount)
 
 
