@@ -19,6 +19,7 @@ from flowkick.core.settings import Settings
 from flowkick.delivery.client import Sender
 from flowkick.delivery.engine import Engine
 from flowkick.delivery.health import Operators
+from flowkick.delivery.hooks import Hooks
 from flowkick.delivery.requests import RequestBuilder
 from flowkick.delivery.targets import TargetGuard
 from flowkick.delivery.tracing import TracedSender
@@ -49,6 +50,7 @@ from flowkick.users import routes as users
 from flowkick.webhooks import feed_routes as feed
 from flowkick.webhooks import routes as webhooks
 from flowkick.webhooks.announcing import announce
+from flowkick.webhooks.merging import USER_UPDATES
 from flowkick.worker import Worker
 
 ROUTERS: tuple[APIRouter, ...] = (
@@ -124,7 +126,7 @@ class Process:
             self.clock,
             concurrency=self.settings.concurrency,
             lease_seconds=self.settings.lease_seconds,
-            operators=Operators(self.settings.failing_after, announce),
+            hooks=Hooks(Operators(self.settings.failing_after, announce), USER_UPDATES),
         )
 
     def application(self) -> FastAPI:

@@ -228,13 +228,14 @@ async def test_an_event_that_is_no_longer_kept_holds_up_nothing(
     assert sequences(endpoint.arrivals) == [2]
 
 
-async def test_holding_needs_an_order_by_users(api: Api) -> None:
-    webhook = {"url": "http://127.0.0.1:9/", "events": ["*"], "onGiveUp": "hold"}
+@pytest.mark.parametrize(("field", "asked"), [("coalesce", True), ("onGiveUp", "hold")])
+async def test_what_goes_by_lines_needs_an_order(api: Api, field: str, asked: object) -> None:
+    webhook = {"url": "http://127.0.0.1:9/", "events": ["*"], field: asked}
     refused = await api.http.post("/api/admin/webhooks", json=webhook)
     assert refused.status_code == 400
-    assert refused.json()["details"][0]["field"] == "onGiveUp"
+    assert refused.json()["details"][0]["field"] == field
     made = await api.http.post("/api/admin/webhooks", json={**webhook, "ordering": "user"})
-    assert made.json()["webhook"]["onGiveUp"] == "hold"
+    assert made.json()["webhook"][field] == asked
     path = f"/api/admin/webhooks/{made.json()['webhook']['id']}"
     refused = await api.http.patch(path, json={"ordering": "none"})
     assert refused.status_code == 400

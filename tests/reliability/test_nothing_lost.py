@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 import os
 import random
 import signal
@@ -180,7 +179,7 @@ async def test_the_one_process_on_sqlite_is_killed_and_nothing_is_lost(tmp_path:
         await create_subscription(
             database, process.settings.key_ring, admin_id, endpoint.url, **PATIENT
         )
-        port = free_port()
+        port, answers = free_port(), [0]
         environment = _environment(url, FLOWKICK_PORT=str(port))
         async with _killed_at_random(
             "serve",
@@ -188,19 +187,27 @@ async def test_the_one_process_on_sqlite_is_killed_and_nothing_is_lost(tmp_path:
             tmp_path,
             count=1,
             every=3,
-            progress=itertools.count().__next__,  # three kills are wanted, however fast it is
+            progress=lambda: answers[0],
         ) as kills:
-            await _push_through_kills(f"http://127.0.0.1:{port}", key)
+            await _push_through_kills(f"http://127.0.0.1:{port}", key, answers)
+            while kills[0] < 3:  # three are wanted, however fast it is
+                await _ask(f"http://127.0.0.1:{port}/healthz", answers)
             await _all_delivered(database)
-            while kills[0] < 3:
-                await asyncio.sleep(0.1)
         recorded = await _recorded(database)
         assert len(recorded) == EVENTS
         _assert_complete(endpoint, recorded)
     await database.close()
 
 
-async def _push_through_kills(url: str, key: str) -> None:
+async def _ask(url: str, answers: list[int]) -> None:
+    with suppress(httpx.HTTPError):
+        async with httpx.AsyncClient(timeout=10) as http:
+            await http.get(url)
+            answers[0] += 1
+    await asyncio.sleep(0.1)
+
+
+async def _push_through_kills(url: str, key: str, answers: list[int]) -> None:
     headers = {"Authorization": f"Bearer {key}"}
     async with httpx.AsyncClient(base_url=url, headers=headers, timeout=10) as http:
         for first in range(0, EVENTS, BATCH):
@@ -210,6 +217,7 @@ async def _push_through_kills(url: str, key: str) -> None:
                     try:
                         answer = await http.post("/api/admin/users/batch", json={"users": users})
                         answer.raise_for_status()
+                        answers[0] += 1
                         break
                     except httpx.HTTPError:
                         await asyncio.sleep(0.1)

@@ -87,7 +87,7 @@ OLDEST_DUE_SECONDS: Final = Gauge(
 )
 
 # Of what may never have happened, nothing would be shown: a rate needs a 0 to begin with.
-for _status in ("success", "retrying", "failed", "held"):
+for _status in ("success", "retrying", "failed", "held", "superseded"):
     DELIVERIES.labels(_status)
 for _outcome in ("success", "response", "timeout", "refused", "fault"):
     ATTEMPTS.labels(_outcome)

@@ -26,11 +26,12 @@ from flowkick.core.ids import new_id
 from flowkick.core.logs import get_logger
 from flowkick.delivery import leases, queue, sql
 from flowkick.delivery.client import Outcome, OutcomeKind, Sender
-from flowkick.delivery.health import Operators
+from flowkick.delivery.hooks import Hooks
 from flowkick.delivery.lanes import Lanes
 from flowkick.delivery.queue import Claimed, Result
 from flowkick.delivery.recording import is_refusal, record_apart, without_answer
 from flowkick.delivery.requests import RequestBuilder
+from flowkick.delivery.states import DeliveryState
 from flowkick.delivery.telling import about, tell
 from flowkick.storage.database import DATABASE_ERRORS, Database
 
@@ -72,7 +73,7 @@ class Engine:
         *,
         concurrency: int,
         lease_seconds: float,
-        operators: Operators,
+        hooks: Hooks,
         jitter: Callable[[], float] = lambda: random.uniform(-1, 1),  # noqa: S311
     ) -> None:
         self.database = database
@@ -81,7 +82,7 @@ class Engine:
         self._builder = builder
         self._clock = clock
         self._jitter = jitter
-        self._operators = operators
+        self._hooks = hooks
         self._concurrency = concurrency
         self._lease = lease_seconds
         self._lanes: Lanes[_Held] = Lanes(concurrency, self.wake)
@@ -169,8 +170,11 @@ class Engine:
                 lease_id=self.lease_id,
                 now=now,
                 lease=timedelta(seconds=self._lease),
+                merger=self._hooks.merger,
             )
         self._lanes.claimed(rooms, claims.taken)
+        if claims.superseded:
+            metrics.DELIVERIES.labels(DeliveryState.SUPERSEDED.value).inc(claims.superseded)
         held = [_Held(delivery, until) for delivery in claims.deliveries]
         self._held.update((one.claimed.id, one) for one in held)
         for id_, group in groupby(sorted(held, key=_lane_of), key=_lane_of):
@@ -290,10 +294,10 @@ class Engine:
                 lease_id=self.lease_id,
                 now=now,
                 jitter=self._jitter,
-                failing_after=self._operators.failing_after,
+                failing_after=self._hooks.operators.failing_after,
             )
             if recorded.notices:
-                await self._operators.announce(session, recorded.notices, now)
+                await self._hooks.operators.announce(session, recorded.notices, now)
         if recorded.promoted:
             self.wake()
         tell(results, recorded)

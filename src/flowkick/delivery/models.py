@@ -41,6 +41,7 @@ class WebhookSubscription(AdminScoped, Base):
     auto_disable_after: Mapped[int | None] = mapped_column("autoDisableAfter")
     ordering: Mapped[str] = mapped_column("ordering", default="none")
     on_give_up: Mapped[str] = mapped_column("onGiveUp", default="skip")
+    coalesce: Mapped[bool] = mapped_column("coalesce", default=False)
     active: Mapped[bool] = mapped_column("active")
     disabled_reason: Mapped[str | None] = mapped_column("disabledReason")
     last_delivery_at: Mapped[datetime | None] = mapped_column("lastDeliveryAt")

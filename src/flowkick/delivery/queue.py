@@ -19,6 +19,7 @@ from sqlalchemy import ColumnElement, select, update
 from flowkick.delivery import ordering, sql
 from flowkick.delivery.attempts import AUTOMATIC, attempt_values
 from flowkick.delivery.client import Outcome
+from flowkick.delivery.coalescing import Lease, Merger, coalesce
 from flowkick.delivery.counters import lock_subscriptions, write_counters
 from flowkick.delivery.health import GivenUp, Notices
 from flowkick.delivery.models import WebhookDelivery, WebhookEvent, WebhookSubscription
@@ -35,6 +36,7 @@ _UNLOGGED: Final = "It was sent, but the attempt could not be logged."
 _ENDPOINT = (
     WebhookSubscription.id,
     WebhookSubscription.active,
+    WebhookSubscription.coalesce,
     WebhookSubscription.url,
     WebhookSubscription.timeout_ms,
     WebhookSubscription.secret,
@@ -75,6 +77,7 @@ class Claims:
     deliveries: Sequence[Claimed] = ()
     taken: Mapping[str, int] = field(default_factory=dict)
     """How many due deliveries of each subscription were taken up, those not to be sent included."""
+    superseded: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +107,7 @@ async def claim(
     lease_id: str,
     now: datetime,
     lease: timedelta,
+    merger: Merger,
 ) -> Claims:
     """Lease due deliveries, up to `rooms` for each subscription, those due longest first.
 
@@ -116,6 +120,12 @@ async def claim(
     taken = Counter(row[2] for row in rows)
     rows = await _first_of_lines(session, rows)
     targets = await _targets(session, {row[2] for row in rows})
+    stead: Mapping[int, sql.Leased] = {}
+    superseded = 0
+    if heads := [row[0] for row in rows if row[6] is not None and _coalesces(targets.get(row[2]))]:
+        owner = Lease(lease_id, now + lease)
+        stead, superseded = await coalesce(session, heads, merger, owner, now=now)
+    rows = [stead.get(row[0], row) for row in rows]
     messages = await _messages(session, {row[3] for row in rows})
     claimed, unsendable, left = [], [], set()
     for delivery_id, admin_id, subscription_id, event_id, attempt, last, key in sorted(
@@ -124,11 +134,13 @@ async def claim(
         target, message = targets.get(subscription_id), messages.get(event_id)
         if target is None or message is None:
             note = _DELETED if target is None else _NO_BODY
-            unsendable.append(_settled(delivery_id, DeliveryState.FAILED, attempt, now, note=note))
+            unsendable.append(
+                sql.settled(delivery_id, DeliveryState.FAILED, attempt, now, note=note)
+            )
             if key is not None:
                 left.add(Line(subscription_id, key))
         elif not target.active:
-            unsendable.append(_settled(delivery_id, DeliveryState.HELD, attempt, now))
+            unsendable.append(sql.settled(delivery_id, DeliveryState.HELD, attempt, now))
         else:
             claimed.append(
                 Claimed(
@@ -144,7 +156,7 @@ async def claim(
             )
     await sql.SETTLE.run(session, unsendable)
     await ordering.promote(session, left, now)
-    return Claims(claimed, taken)
+    return Claims(claimed, taken, superseded)
 
 
 async def _first_of_lines(session: TenantSession, rows: Sequence[Any]) -> Sequence[Any]:
@@ -162,8 +174,13 @@ class _Target:
     """What all deliveries of one subscription in a batch share."""
 
     active: bool
+    coalesces: bool
     endpoint: Endpoint
     policy: RetryPolicy
+
+
+def _coalesces(target: _Target | None) -> bool:
+    return target is not None and target.active and target.coalesces
 
 
 async def _targets(session: TenantSession, ids: set[str]) -> dict[str, _Target]:
@@ -172,7 +189,10 @@ async def _targets(session: TenantSession, ids: set[str]) -> dict[str, _Target]:
     )
     return {
         row.id: _Target(
-            row.active, _endpoint(row), RetryPolicy(row.retry_attempts, row.retry_delay)
+            row.active,
+            row.coalesce,
+            _endpoint(row),
+            RetryPolicy(row.retry_attempts, row.retry_delay),
         )
         for row in rows
     }
@@ -197,30 +217,6 @@ def _endpoint(row: Any) -> Endpoint:
         row.former_secrets,
         row.headers,
     )
-
-
-def _settled(
-    delivery_id: int,
-    status: DeliveryState,
-    attempt: int,
-    now: datetime,
-    *,
-    last_attempt: int = 0,
-    due_at: datetime | None = None,
-    note: str | None = None,
-    in_line: bool = False,
-) -> dict[str, Any]:
-    ended = status in (DeliveryState.SUCCESS, DeliveryState.FAILED)
-    return {
-        "id": delivery_id,
-        "status": status.value,
-        "attempt": attempt,
-        "last_attempt": last_attempt,
-        "due_at": due_at,
-        "finished_at": now if ended else None,
-        "note": note,
-        "in_line": in_line or not ended,
-    }
 
 
 async def record(
@@ -252,7 +248,7 @@ async def record(
         subscription.count(outcome, decision)
         status, due_at = subscription.next_state(decision)
         settled.append(
-            _settled(
+            sql.settled(
                 claimed.id,
                 status,
                 claimed.scheduled,
@@ -291,7 +287,7 @@ async def settle_unlogged(
     if not await _still_leased(session, [result], lease_id):
         return
     state = DeliveryState.SUCCESS if result.outcome.success else DeliveryState.FAILED
-    settled = _settled(
+    settled = sql.settled(
         claimed.id, state, claimed.scheduled, now, last_attempt=claimed.attempt, note=_UNLOGGED
     )
     await sql.SETTLE.run(session, [settled])

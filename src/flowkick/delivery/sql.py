@@ -6,16 +6,18 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from functools import cache
 from itertools import chain
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from sqlalchemy import Text, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from flowkick.core.clock import isoformat
-from flowkick.delivery.models import WebhookAttempt
+from flowkick.delivery.models import WebhookAttempt, WebhookEvent
+from flowkick.delivery.states import UNFINISHED, DeliveryState
 from flowkick.storage.base import UtcDateTime
 from flowkick.storage.bulk import BulkStatement
 from flowkick.storage.dialects import is_sqlite
+from flowkick.storage.tenancy import TenantSession
 
 # Steps from one subscription to the next through the index, however long their queues are.
 _LANES: Final = text("""
@@ -85,6 +87,32 @@ FROM {given} WHERE "WebhookDelivery".id = given.id
 )
 """Writes the next state of deliveries, ends their leases, and takes them out of their lines."""
 
+
+def settled(
+    delivery_id: int,
+    status: DeliveryState,
+    attempt: int,
+    now: datetime,
+    *,
+    last_attempt: int = 0,
+    due_at: datetime | None = None,
+    note: str | None = None,
+    in_line: bool = False,
+) -> dict[str, Any]:
+    """A row of `SETTLE`: what ends leaves its line, unless it says that it stays `in_line`."""
+    ended = status not in UNFINISHED
+    return {
+        "id": delivery_id,
+        "status": status.value,
+        "attempt": attempt,
+        "last_attempt": last_attempt,
+        "due_at": due_at,
+        "finished_at": now if ended else None,
+        "note": note,
+        "in_line": in_line or not ended,
+    }
+
+
 LOG_ATTEMPTS: Final = BulkStatement.insert(
     WebhookAttempt,
     "admin_id",
@@ -99,6 +127,37 @@ LOG_ATTEMPTS: Final = BulkStatement.insert(
     "duration_ms",
     "sent_at",
 )
+
+
+_BESIDE: Final = BulkStatement.insert(
+    WebhookEvent,
+    "id",
+    "admin_id",
+    "event",
+    "user_id",
+    "sequence",
+    "body",
+    "created_at",
+    "traceparent",
+    "position",
+)
+
+
+class Leased(NamedTuple):
+    """A delivery that was leased."""
+
+    id: int
+    admin_id: str
+    subscription_id: str
+    event_id: str
+    attempt: int
+    last_attempt: int
+    ordering_key: str | None
+
+
+async def record_beside(session: TenantSession, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Write events that are not in the feed: they are meant for one subscription alone."""
+    await _BESIDE.run(session, [{**row, "position": None} for row in rows])
 
 
 async def lanes(session: AsyncSession) -> dict[str, datetime]:

@@ -2,7 +2,7 @@
 
 pending ──▶ success
    │  └───▶ retrying ──▶ success | failed
-   ├──────▶ failed
+   ├──────▶ failed | superseded
    └──────▶ held ──▶ pending | failed
 """
 
@@ -21,6 +21,7 @@ class DeliveryState(StrEnum):
     SUCCESS = "success"
     FAILED = "failed"
     HELD = "held"
+    SUPERSEDED = "superseded"
 
 
 WAITING: Final = (DeliveryState.PENDING, DeliveryState.RETRYING)
@@ -32,6 +33,7 @@ FINAL: Final = (DeliveryState.SUCCESS, DeliveryState.FAILED)
 UNFINISHED: Final = (*WAITING, DeliveryState.HELD)
 """States that end when the subscription is deleted."""
 
+_SUPERSEDED: Final = "a later update of the same user was sent in its stead"
 _FAILED: Final = (
     "no retry is left, the endpoint is gone, the subscription was deleted, or the job that queued"
     " it was cancelled"
@@ -43,12 +45,14 @@ TRANSITIONS: Final[Mapping[DeliveryState, Mapping[DeliveryState, str]]] = {
         DeliveryState.RETRYING: "the first attempt failed and retries are left",
         DeliveryState.FAILED: _FAILED,
         DeliveryState.HELD: "the subscription was deactivated",
+        DeliveryState.SUPERSEDED: _SUPERSEDED,
     },
     DeliveryState.RETRYING: {
         DeliveryState.SUCCESS: "a retry got a 2xx",
         DeliveryState.RETRYING: "a retry failed and more are left",
         DeliveryState.FAILED: _FAILED,
         DeliveryState.HELD: "the subscription was deactivated",
+        DeliveryState.SUPERSEDED: _SUPERSEDED,
     },
     DeliveryState.HELD: {
         DeliveryState.PENDING: "the subscription was re-activated",
@@ -59,5 +63,6 @@ TRANSITIONS: Final[Mapping[DeliveryState, Mapping[DeliveryState, str]]] = {
     },
     DeliveryState.FAILED: {DeliveryState.SUCCESS: "a manual resend got a 2xx"},
     DeliveryState.SUCCESS: {},
+    DeliveryState.SUPERSEDED: {},
 }
 """From each state, the states that may follow, and why they do."""

@@ -24,6 +24,7 @@ class EventType:
     example_data: Struct
     example_source: str = "manychat_sync"
     subscribable: bool = True
+    metadata_type: type[payloads.Metadata] = payloads.Metadata
     operational: bool = False
     """Of the machinery, not of a user: sent to those who name it or its group, not for ``*``."""
 
@@ -43,10 +44,10 @@ class EventType:
     def json_schema(self) -> dict[str, Any]:
         """The JSON Schema (2020-12) of the whole body, complete in itself."""
         (data, metadata), definitions = msgspec.json.schema_components(
-            [self.data_type, payloads.Metadata], ref_template="#/$defs/{name}"
+            [self.data_type, self.metadata_type], ref_template="#/$defs/{name}"
         )
         action = {"const": payloads.action_of(self.name)}
-        definitions[payloads.Metadata.__name__]["properties"]["action"] = action
+        definitions[self.metadata_type.__name__]["properties"]["action"] = action
         (moment,), _ = msgspec.json.schema_components([payloads.Moment])
         properties = {
             "event": {"const": self.name},
@@ -97,6 +98,7 @@ _TYPES: Final = (
         "Fields of a user changed; `changes` has each with its old and its new value.",
         payloads.UserUpdated,
         payloads.UserUpdated(samples.USER, samples.USER_CHANGES),
+        metadata_type=payloads.UpdateMetadata,
     ),
     EventType(
         "user.deleted",

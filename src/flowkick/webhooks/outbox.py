@@ -11,11 +11,12 @@ from typing import Any
 from flowkick.core import tracing
 from flowkick.core.clock import isoformat
 from flowkick.core.ids import new_id
+from flowkick.delivery import sql
 from flowkick.storage.dialects import DELIVERIES_CHANNEL, EVENTS_CHANNEL, notify
 from flowkick.storage.tenancy import QUEUED, RECORDED, TenantSession
 from flowkick.webhooks.fan_out import NOBODY, queue_deliveries, queue_for_one
 from flowkick.webhooks.payloads import encode_event
-from flowkick.webhooks.positions import record_beside, record_events
+from flowkick.webhooks.positions import record_events
 
 Frozen = dict[str, Any]
 """An event about to be recorded, by the attributes of `WebhookEvent`; its bytes are made."""
@@ -81,7 +82,7 @@ async def emit_to_one(
 ) -> int:
     """Record events that a job tells one subscription alone; how many deliveries were queued."""
     rows = [freeze(session.admin_id, draft, source, now) for draft in drafts]
-    await record_beside(session, rows)
+    await sql.record_beside(session, rows)
     session.info.setdefault(RECORDED, Counter()).update(map(_event_name, rows))
     events = [(row["id"], row["event"]) for row in rows]
     return await queue_for_one(session, subscription_id, events, job_id=job_id, now=now)

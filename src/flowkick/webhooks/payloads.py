@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Annotated, Any, Final, Literal
 
 import msgspec
-from msgspec import Meta, Struct
+from msgspec import UNSET, Meta, Struct, UnsetType
 
 Moment = Annotated[
     str,
@@ -274,6 +274,12 @@ class Metadata(_Payload, frozen=True):
     action: str
     event_id: str
     sequence: int
+
+
+class UpdateMetadata(Metadata, frozen=True):
+    """Of an update, which may stand for others that were never sent: `supersedes` are their ids."""
+
+    supersedes: list[str] | UnsetType = UNSET
 
 
 class Envelope(_Payload, frozen=True):

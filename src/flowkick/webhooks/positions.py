@@ -22,11 +22,18 @@ from flowkick.storage.bulk import BulkStatement
 from flowkick.storage.dialects import is_sqlite
 from flowkick.storage.tenancy import TenantSession
 
-_COLUMNS: Final = ("id", "admin_id", "event", "user_id", "sequence", "body", "created_at")
-_TRACED: Final = (*_COLUMNS, "traceparent")
 # The column's default is the number of the transaction, with COPY as with INSERT.
-_RECORD_POSTGRESQL: Final = BulkStatement.insert(WebhookEvent, *_TRACED)
-_RECORD_BESIDE: Final = BulkStatement.insert(WebhookEvent, *_COLUMNS, "position")
+_RECORD_POSTGRESQL: Final = BulkStatement.insert(
+    WebhookEvent,
+    "id",
+    "admin_id",
+    "event",
+    "user_id",
+    "sequence",
+    "body",
+    "created_at",
+    "traceparent",
+)
 # Not before the moment in milliseconds: who has read a list goes on rightly though all of it was
 # removed since, or the file is an older copy of itself.
 _RECORD_SQLITE: Final = BulkStatement(
@@ -67,11 +74,6 @@ async def record_events(
         await _RECORD_SQLITE.run(session, [{**row, "floor": floor} for row in rows])
     else:
         await _RECORD_POSTGRESQL.run(session, rows)
-
-
-async def record_beside(session: TenantSession, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Write events that are not in the feed: they are meant for one subscription alone."""
-    await _RECORD_BESIDE.run(session, [{**row, "position": None} for row in rows])
 
 
 async def bounds(session: TenantSession) -> Bounds:

@@ -40,6 +40,10 @@ OnGiveUp = Annotated[
         " goes on, or waits until that one is sent again with success."
     ),
 ]
+Coalesce = Annotated[
+    bool,
+    Field(description="With ordering by user: whether updates that wait become one, the latest."),
+]
 
 
 class _WebhookFields(ApiInput):
@@ -77,6 +81,7 @@ class WebhookInput(_WebhookFields):
     rate_limit: None = Field(None, description="Not available yet: only null.")
     ordering: Ordering = "none"
     on_give_up: OnGiveUp = "skip"
+    coalesce: Coalesce = False
     auto_disable_after: AutoDisableAfter | None = 100
     active: bool = True
 
@@ -95,6 +100,7 @@ class WebhookPatch(_WebhookFields):
     rate_limit: None = None
     ordering: Ordering = "none"
     on_give_up: OnGiveUp = "skip"
+    coalesce: Coalesce = False
     auto_disable_after: AutoDisableAfter | None = None
     active: bool = True
     held: Literal["release", "discard"] = Field(
@@ -132,6 +138,7 @@ class Webhook(ApiModel):
     rate_limit: None = None
     ordering: Literal["none", "user"]
     on_give_up: Literal["skip", "hold"]
+    coalesce: bool
     auto_disable_after: int | None
     secret_hint: str
     last_delivery_at: Timestamp | None
@@ -157,7 +164,7 @@ class Delivery(ApiModel):
     webhook_id: str
     event_id: str
     event: str
-    status: Literal["pending", "retrying", "success", "failed", "held"]
+    status: Literal["pending", "retrying", "success", "failed", "held", "superseded"]
     attempt: int
     status_code: int | None
     response_body: str | None

@@ -93,6 +93,7 @@ _PLAIN = frozenset(
         "auto_disable_after",
         "ordering",
         "on_give_up",
+        "coalesce",
         "active",
     }
 )
@@ -144,11 +145,16 @@ async def change_subscription(
 
 
 def _check_order(subscription: WebhookSubscription) -> None:
-    """Raise InvalidInput where holding is asked for without an order in which anything waits."""
-    if subscription.ordering != ordering.BY_USER and subscription.on_give_up == ordering.HOLD:
-        problem = 'hold needs "ordering": "user"'
-        details = [{"field": "onGiveUp", "problem": problem}]
-        raise InvalidInput(f"onGiveUp: {problem}", details=details)
+    """Raise InvalidInput where what goes by lines is asked for, and there are none."""
+    asked = {
+        "onGiveUp": subscription.on_give_up == ordering.HOLD,
+        "coalesce": subscription.coalesce,
+    }
+    missing = [field for field, value in asked.items() if value]
+    if missing and subscription.ordering != ordering.BY_USER:
+        problem = 'this needs "ordering": "user"'
+        details = [{"field": field, "problem": problem} for field in missing]
+        raise InvalidInput(f"{missing[0]}: {problem}", details=details)
 
 
 async def _change_lines(
