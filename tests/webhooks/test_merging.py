@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import msgspec
@@ -19,7 +20,7 @@ VALUES = st.sampled_from([None, "", "a", "b", "ü", '"quoted"'])
 def _bodies(states: list[dict[str, Any]]) -> list[bytes]:
     """The updates that lead from the first of these states to the last."""
     bodies = []
-    for number, (before, after) in enumerate(zip(states, states[1:], strict=False), 1):
+    for number, (before, after) in enumerate(itertools.pairwise(states), 1):
         changes = {
             field: Change(before[field], after[field])
             for field in FIELDS
