@@ -8,7 +8,7 @@ cd "$(dirname "$0")/.."
 compile() {
     .venv/bin/uv pip compile --quiet --universal --python-version 3.11 \
         --generate-hashes --no-header --no-annotate --no-emit-index-url --no-emit-find-links \
-        --extra parquet --extra postgres --extra tracing "$@" pyproject.toml
+        --extra objectstore --extra parquet --extra postgres --extra tracing "$@" pyproject.toml
 }
 
 compile --group dev --output-file requirements/dev.lock "$@"

@@ -88,7 +88,7 @@ class Process:
         sender = TracedSender if tracing.is_on() else Sender
         self.sender = sender(self.guard, connections=settings.concurrency)
         self.builder = RequestBuilder(settings.key_ring)
-        files = FileStore(settings.data_folder)
+        files = FileStore.of(settings)
         self.exporter = Exporter(self.database, files, clock, lease_seconds=settings.lease_seconds)
         self.jobs = JobRunner(self.database, {**JOBS, EXPORT: ExportJobs(files).run}, clock)
         self.retention = Retention.of(self.database, settings, clock)

@@ -117,7 +117,7 @@ async def test_files_go_when_they_expire_and_dead_exports_fail(
 ) -> None:
     export_id = await order(api.http, "csv")
     await ended(api.http, export_id)
-    files = FileStore(process.settings.data_folder)
+    files = FileStore.of(process.settings)
     later = Tidying(database, files, lambda: system_clock() + timedelta(days=8))
     assert await Tidying(database, files, system_clock).tidy() == (0, 0)
     assert await later.tidy() == (1, 0)
@@ -162,7 +162,7 @@ async def test_no_file_is_completed_that_has_somebody_who_was_erased(
                 ).is_success
             return self._file.finish()
 
-    files = Interrupted(process.settings.data_folder)
+    files = Interrupted(process.settings.data_folder / "exports")
     process.jobs._handlers["export"] = ExportJobs(files).run  # type: ignore[index]  # noqa: SLF001
     export_id = await order(api.http, "ndjson")
     assert (await ended(api.http, export_id))["export"]["recordCount"] == 1

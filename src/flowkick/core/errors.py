@@ -10,6 +10,7 @@
     ├── Gone                410   it was there, and is not kept any longer
     ├── TooLarge            413
     ├── UnsupportedMedia    415
+    ├── RangeNotSatisfiable 416   the file ends before the bytes that were asked for
     ├── TooManyRequests     429
     ├── HeadTooLarge        431
     ├── InternalError       500
@@ -97,6 +98,11 @@ class TooLarge(FlowkickError):
 class UnsupportedMedia(FlowkickError):
     status = 415
     code = "unsupported_media_type"
+
+
+class RangeNotSatisfiable(FlowkickError):
+    status = 416
+    code = "range_not_satisfiable"
 
 
 class TooManyRequests(FlowkickError):

@@ -41,6 +41,11 @@ class Settings(BaseSettings):
         description="Where export files are kept. By default, a folder beside a SQLite database, "
         "and `flowkick-data` in the working directory with PostgreSQL.",
     )
+    exports_url: str | None = Field(
+        None,
+        description="An object store for complete export files, such as `s3://bucket/prefix`, where"
+        " several machines share them (`flowkick[objectstore]`). Without it, `FLOWKICK_DATA_DIR`.",
+    )
     host: str = Field("127.0.0.1", description="Where the API listens.")
     port: int = Field(3000, ge=0, le=65535, description="Where the API listens.")
     trust_admin_header: bool = Field(

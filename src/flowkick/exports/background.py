@@ -7,6 +7,7 @@ bytes.
 
 from __future__ import annotations
 
+import asyncio
 import time
 import zlib
 from collections.abc import Mapping
@@ -30,8 +31,9 @@ from flowkick.exports.columns import INCLUDES, Column, find_columns
 from flowkick.exports.files import FileStore, Stored
 from flowkick.exports.models import DataExport, ExportStatus
 from flowkick.exports.rows import Selection, count
+from flowkick.exports.threads import in_thread
 from flowkick.exports.writers import FORMATS, About, Format, Sink
-from flowkick.exports.writing import in_thread, write_users
+from flowkick.exports.writing import write_users
 from flowkick.jobs import service as jobs
 from flowkick.jobs.models import Job
 from flowkick.jobs.run import JobFailed, Run
@@ -133,10 +135,10 @@ class ExportJobs:
             raise JobFailed("Its entry in the log is gone.")
         if export.status != ExportStatus.RUNNING:  # the file was made, and the process died then
             return
-        self.files.remove_all(export.id)
         order = Order.of(run.input, export)
         name = f"{export.id}-{run.lease_id}.{order.ending}"
         try:
+            await self.files.remove_all(export.id)  # what a killed run has left
             await self._make(run, export, order, name)
         except FlowkickError as error:
             async with run.step() as session:
@@ -150,10 +152,12 @@ class ExportJobs:
             written = await self._fill(run, export, order, sink, name)
             if isinstance(sink, _Gzip):
                 await in_thread(sink.finish)
-            await self._finish(run, export, await in_thread(file.finish), written)
+            stored = await in_thread(file.finish)
+            await self.files.keep(stored)
+            await self._finish(run, export, stored, written)
         except BaseException:
             file.discard()
-            self.files.remove(name)
+            await asyncio.shield(self.files.give_up(name))
             raise
 
     async def _fill(self, run: Run, export: DataExport, order: Order, sink: Sink, name: str) -> int:

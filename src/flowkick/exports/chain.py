@@ -30,6 +30,7 @@ _OUTSIDE: Final = frozenset(
         "chain_hash",
         "download_count",
         "file_removed_at",
+        "file_wiped",
         "filters",
         "filters_salt",
         "lease_until",

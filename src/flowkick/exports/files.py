@@ -1,16 +1,24 @@
-"""Where export files lie: complete or not there, readable by their owner alone."""
+"""The files of exports: made in a folder of the process, and put on a shelf when they are complete.
+
+What is on the shelf is complete; what is being written is nowhere but in the folder, under a
+temporary name, readable by its owner alone.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import os
 import shutil
-from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-_PART: Final = ".part"
+from flowkick.core.errors import Unavailable
+from flowkick.core.settings import Settings
+from flowkick.exports.shelves import FolderShelf, Shelf
+
+PART: Final = ".part"
 _SCRATCH: Final = ".scratch"
 
 
@@ -27,13 +35,14 @@ class Stored:
 class FileBeingWritten:
     """A file under a temporary name, hashed and counted while it is written.
 
-    Either `finish` gives it its name, or `discard` removes it. Nothing here is for the event loop.
+    `finish` makes it durable, and it waits to be kept; `discard` removes it. Nothing here is for
+    the event loop.
     """
 
     def __init__(self, path: Path) -> None:
-        self._path = path
-        self._part = path.with_name(path.name + _PART)
-        descriptor = os.open(self._part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        self._name = path.name
+        self.part = path.with_name(path.name + PART)
+        descriptor = os.open(self.part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         self._file = os.fdopen(descriptor, "wb", buffering=0)
         self._hash = hashlib.sha256()
         self.size = 0
@@ -47,70 +56,67 @@ class FileBeingWritten:
         self.size += len(data)
 
     def finish(self) -> Stored:
-        """Make it durable, and give it its name."""
+        """Make it durable."""
         os.fsync(self._file.fileno())
         self._file.close()
-        self._part.rename(self._path)
-        _sync_folder(self._path.parent)
-        return Stored(self._path.name, self.size, self._hash.hexdigest())
+        return Stored(self._name, self.size, self._hash.hexdigest())
 
     def discard(self) -> None:
-        """Remove it; after `finish`, this does nothing."""
+        """Remove it; once it is kept, this does nothing."""
         self._file.close()
-        self._part.unlink(missing_ok=True)
+        self.part.unlink(missing_ok=True)
 
 
 class FileStore:
-    """The files of one installation, in a folder of their own."""
+    """The files of one installation: a folder to make them in, and the shelf for complete ones."""
 
-    def __init__(self, data_folder: Path) -> None:
-        self._folder = data_folder / "exports"
+    def __init__(self, folder: Path, shelf: Shelf | None = None) -> None:
+        self._folder = folder
+        self.shelf: Shelf = FolderShelf(folder) if shelf is None else shelf
+
+    @classmethod
+    def of(cls, settings: Settings) -> FileStore:
+        """As the settings say; SettingsError where they name an object store that can't be."""
+        folder = settings.data_folder / "exports"
+        if settings.exports_url is None:
+            return cls(folder)
+        from flowkick.exports.objects import ObjectShelf  # noqa: PLC0415  # an extra
+
+        return cls(folder, ObjectShelf(settings.exports_url))
 
     def begin(self, name: str) -> FileBeingWritten:
         """Begin a file, over whatever was left of one with that name."""
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        return FileBeingWritten(self.path(name))
+        return FileBeingWritten(self._path(name))
 
-    def path(self, name: str) -> Path:
-        """Where the file of this name is, or would be."""
-        if Path(name).name != name or name.startswith("."):
-            raise ValueError(f"No name of a file: {name!r}.")
-        return self._folder / name
-
-    def exists(self, name: str) -> bool:
-        """Whether there is a complete file of this name."""
-        return self.path(name).is_file()
+    async def keep(self, stored: Stored) -> None:
+        """Put a finished file on the shelf; Unavailable where that takes none just now."""
+        await self.shelf.put(self._part(stored.name), stored.name)
 
     def scratch(self, name: str) -> Path:
         """A folder for what a writer keeps until it can write it; whoever uses it makes it."""
-        path = self.path(name)
-        return path.with_name(name + _SCRATCH)
+        return self._path(name).with_name(name + _SCRATCH)
 
-    def remove(self, name: str) -> None:
-        """Remove a file, or what there is of it."""
-        path = self.path(name)
-        path.unlink(missing_ok=True)
-        path.with_name(name + _PART).unlink(missing_ok=True)
+    async def give_up(self, name: str) -> None:
+        """Remove what there is of a file that failed; what is left, tidying removes."""
+        self._part(name).unlink(missing_ok=True)
         shutil.rmtree(self.scratch(name), ignore_errors=True)
+        with suppress(Unavailable):
+            await self.shelf.remove(name)
 
-    def remove_all(self, export_id: str) -> None:
-        """Remove every file of an export, and what killed processes left of them."""
+    async def remove_all(self, export_id: str) -> None:
+        """Remove every file of an export, and what killed processes left of them here."""
         for path in self._folder.glob(f"{export_id}[-.]*"):
             if path.is_dir():
                 shutil.rmtree(path, ignore_errors=True)
-            else:
+            elif path.suffix == PART:
                 path.unlink(missing_ok=True)
+        await self.shelf.remove_all(export_id)
 
-    def unfinished(self) -> Iterator[str]:
-        """The names of files that are being written, or were when a process died."""
-        if self._folder.is_dir():
-            for part in self._folder.glob(f"*{_PART}"):
-                yield part.name.removesuffix(_PART)
+    def _part(self, name: str) -> Path:
+        return self._path(name).with_name(name + PART)
 
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    def _path(self, name: str) -> Path:
+        if Path(name).name != name or name.startswith("."):
+            raise ValueError(f"No name of a file: {name!r}.")
+        return self._folder / name

@@ -11,7 +11,15 @@ from flowkick.core.errors import Conflict, InvalidInput
 from flowkick.exports import background, schemas, service
 from flowkick.exports.background import Order
 from flowkick.exports.models import DataExport, ExportStatus
-from flowkick.exports.routes import FILE_HEADERS, GZIP, ExportFile, by_caller, exporter_of, send
+from flowkick.exports.routes import (
+    BEYOND,
+    FILE_HEADERS,
+    GZIP,
+    ExportFile,
+    by_caller,
+    exporter_of,
+    send,
+)
 from flowkick.exports.rows import Selection
 from flowkick.exports.writers import FORMATS
 from flowkick.http.context import Caller, InContext, InSession
@@ -31,7 +39,8 @@ _FILE: Final[dict[int | str, dict[str, Any]]] = {
             media_type.partition(";")[0]: {"schema": {"type": "string", "format": "binary"}}
             for media_type in (_BYTES, *(format_.media_type for format_ in FORMATS.values()), GZIP)
         },
-    }
+    },
+    **BEYOND,
 }
 
 

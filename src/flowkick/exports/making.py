@@ -19,8 +19,9 @@ from flowkick.exports.files import FileBeingWritten, FileStore
 from flowkick.exports.models import DataExport
 from flowkick.exports.rows import Selection, count
 from flowkick.exports.service import By
+from flowkick.exports.threads import in_thread
 from flowkick.exports.writers import About, Format
-from flowkick.exports.writing import in_thread, write_users
+from flowkick.exports.writing import write_users
 from flowkick.storage.database import Database
 from flowkick.storage.tenancy import TenantSession
 
@@ -90,6 +91,7 @@ class Exporter:
         try:
             written = await self._fill(session, file, export, wanted, columns)
             stored = await in_thread(file.finish)
+            await self.files.keep(stored)
         except BaseException:
             file.discard()
             raise
@@ -99,7 +101,7 @@ class Exporter:
                     own, export.id, stored, records=written, now=self._clock(), kept=KEPT
                 )
         except BaseException:
-            self.files.remove(name)
+            await asyncio.shield(self.files.give_up(name))
             raise
 
     async def _fill(

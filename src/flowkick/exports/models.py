@@ -25,8 +25,9 @@ class DataExport(AdminPart, Base):
 
     With its end it gets its place in the admin's chain (`chain_number`), and nothing that the
     chain covers changes any more. Outside of the chain are `download_count`, which the rows of
-    `DataExportDownload` prove, `file_removed_at`, and the words of `filters`, which may be removed:
-    the chain covers their salted hash. While it runs, `lease_until` tells that somebody is at it;
+    `DataExportDownload` prove, `file_removed_at` (nobody gets the file from then on), `file_wiped`
+    (its bytes are gone, too), and the words of `filters`, which may be removed: the chain covers
+    their salted hash. While it runs, `lease_until` tells that somebody is at it;
     an export that runs as a job has the job's own lease instead.
     """
 
@@ -45,6 +46,12 @@ class DataExport(AdminPart, Base):
             "expiresAt",
             sqlite_where=text('"fileRemovedAt" IS NULL'),
             postgresql_where=text('"fileRemovedAt" IS NULL'),
+        ),
+        Index(
+            None,
+            "fileRemovedAt",
+            sqlite_where=text('NOT "fileWiped"'),
+            postgresql_where=text('NOT "fileWiped"'),
         ),
     )
 
@@ -67,6 +74,7 @@ class DataExport(AdminPart, Base):
     file_name: Mapped[str | None] = mapped_column("fileName")
     destination_url: Mapped[str | None] = mapped_column("destinationUrl")
     file_removed_at: Mapped[datetime | None] = mapped_column("fileRemovedAt")
+    file_wiped: Mapped[bool] = mapped_column("fileWiped", default=False)
     download_count: Mapped[int] = mapped_column("downloadCount", default=0)
     includes_without_consent: Mapped[bool] = mapped_column("includesWithoutConsent")
     initiated_by: Mapped[str] = mapped_column("initiatedBy")

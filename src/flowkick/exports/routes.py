@@ -7,7 +7,7 @@ from collections.abc import Coroutine
 from typing import Annotated, Any, Final, Literal
 
 from fastapi import APIRouter, Query, Request, Response
-from fastapi.responses import FileResponse
+from fastapi.responses import StreamingResponse
 
 from flowkick.auth.service import Principal, Scope
 from flowkick.core.errors import Gone
@@ -15,6 +15,7 @@ from flowkick.core.schemas import InstantQuery
 from flowkick.exports import schemas, service
 from flowkick.exports.making import Exporter, Wanted
 from flowkick.exports.models import DataExport, ExportStatus
+from flowkick.exports.parts import Part
 from flowkick.exports.query import CsvQuery, ExportQuery, JsonQuery, csv_query, json_query
 from flowkick.exports.service import By
 from flowkick.exports.writers import FORMATS
@@ -39,19 +40,24 @@ FILE_HEADERS: Final[dict[str, Any]] = {
         "X-File-Hash": "SHA-256 of the file's bytes, in hex.",
     }.items()
 }
+BEYOND: Final[dict[int | str, dict[str, Any]]] = {
+    416: {"description": "The file ends before the range that is asked for."}
+}
 _CSV: Final[dict[int | str, dict[str, Any]]] = {
     200: {
         "description": "The whole file.",
         "headers": FILE_HEADERS,
         "content": {"text/csv": {"schema": {"type": "string"}}},
-    }
+    },
+    **BEYOND,
 }
 _JSON: Final[dict[int | str, dict[str, Any]]] = {
-    200: {"description": "The whole file.", "headers": FILE_HEADERS}
+    200: {"description": "The whole file.", "headers": FILE_HEADERS},
+    **BEYOND,
 }
 
 
-class ExportFile(FileResponse):
+class ExportFile(StreamingResponse):
     """A file of which FastAPI knows that it is none of its JSON."""
 
     media_type = None
@@ -134,27 +140,36 @@ async def send(request: Request, context: Context, export: DataExport, by: By) -
 
     Gone where the file is not there any more.
     """
-    exporter = exporter_of(request)
     name = str(export.file_name)
-    if export.file_removed_at is not None or not exporter.files.exists(name):
+    shelf = exporter_of(request).files.shelf
+    if export.file_removed_at is not None or not await shelf.has(name):
         raise Gone(f"The file of the export {export.id} is not kept any longer: export anew.")
+    part = Part.of(request.headers, etag=_etag(export), size=int(export.file_size_bytes or 0))
     async with context.database.transaction(export.admin_id) as session:
         await service.count_download(
             session, export.id, by=by, now=context.clock(), byte_range=request.headers.get("range")
         )
     ending = name.partition(".")[2]
     return ExportFile(
-        exporter.files.path(name),
+        shelf.read(name, part.start, part.end),
+        status_code=part.status,
         media_type=GZIP if name.endswith(".gz") else FORMATS[export.export_type].media_type,
-        headers=_headers(export, f"users-export-{export.created_at:%Y-%m-%d}.{ending}"),
+        headers={
+            **_headers(export, f"users-export-{export.created_at:%Y-%m-%d}.{ending}"),
+            **part.headers,
+        },
     )
+
+
+def _etag(export: DataExport) -> str:
+    return f'"{export.file_hash}"'
 
 
 def _headers(export: DataExport, name: str) -> dict[str, str]:
     return {
         "Content-Disposition": f'attachment; filename="{name}"',
         "Cache-Control": "private, no-store",
-        "ETag": f'"{export.file_hash}"',
+        "ETag": _etag(export),
         "X-Export-ID": export.id,
         "X-Export-Count": str(export.record_count),
         "X-File-Hash": str(export.file_hash),

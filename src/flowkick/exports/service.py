@@ -7,21 +7,25 @@ import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any, Final
 
 from sqlalchemy import ColumnElement, select, update
 
-from flowkick.core.errors import Conflict, NotFound
+from flowkick.core.errors import Conflict, FlowkickError, NotFound
 from flowkick.core.ids import new_id
+from flowkick.core.logs import get_logger
 from flowkick.exports import chain
 from flowkick.exports.columns import Column
 from flowkick.exports.files import FileStore, Stored
 from flowkick.exports.models import DataExport, DataExportDownload, ExportStatus
 from flowkick.exports.rows import Selection
+from flowkick.storage.database import Database, after_commit
 from flowkick.storage.keyset import Page, newest_first
 from flowkick.storage.tenancy import TenantSession
 
 KEPT_DAYS: Final = 7
+_log = get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +131,7 @@ async def fail(session: TenantSession, export_id: str, error: str, *, now: datet
     """Log that there will be no file; Conflict where the export is not running any more."""
     export = await _running(session, export_id)
     export.status, export.error = ExportStatus.FAILED, error
+    export.file_removed_at = now  # so that tidying removes whatever is left of it
     await _end(session, export, now)
     return export
 
@@ -192,18 +197,35 @@ async def remove_files(
 ) -> list[str]:
     """Remove the files of the admin's exports that meet `where`, and keep their entries.
 
-    The ids of the exports whose files were removed. A file is removed although the transaction
-    may still fail: its entry then says that it is there, and downloads of it say that it is gone.
+    The ids of the exports whose files nobody gets from the commit on. Their bytes go right after
+    it, or when the worker tidies, if that fails.
     """
     there = select(DataExport).where(
         DataExport.file_name.is_not(None), DataExport.file_removed_at.is_(None), *where
     )
     exports = (await session.scalars(there)).all()
     for export in exports:
-        files.remove(str(export.file_name))
         export.file_removed_at = now
     await session.flush()
-    return [export.id for export in exports]
+    ids = [export.id for export in exports]
+    if ids:
+        after_commit(session, partial(wipe, files=files, ids=ids))
+    return ids
+
+
+async def wipe(database: Database, *, files: FileStore, ids: Sequence[str]) -> None:
+    """Remove the bytes of exports whose files were removed; what can't be now is left for later."""
+    for export_id in ids:
+        try:
+            await files.remove_all(export_id)
+        except (FlowkickError, OSError) as error:
+            _log.warning("file_left", export_id=export_id, error=type(error).__name__)
+            continue
+        async with database.system_transaction() as session:
+            await session.execute(
+                update(DataExport).where(DataExport.id == export_id).values(file_wiped=True),
+                execution_options={"synchronize_session": False},
+            )
 
 
 async def forget_filters(session: TenantSession, *where: ColumnElement[bool]) -> int:

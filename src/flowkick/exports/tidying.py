@@ -45,7 +45,20 @@ class Tidying:
 
     async def tidy(self) -> tuple[int, int]:
         """Remove the files that have expired, and end what died; how many of each."""
-        return await self.remove_expired(), await self.end_abandoned()
+        removed, ended = await self.remove_expired(), await self.end_abandoned()
+        await self.wipe_left()
+        return removed, ended
+
+    async def wipe_left(self) -> None:
+        """Remove the bytes of removed files that could not be removed at once."""
+        left = (
+            select(DataExport.id)
+            .where(DataExport.file_removed_at.is_not(None), ~DataExport.file_wiped)
+            .limit(_AT_ONCE)
+        )
+        async with self.database.system_reading() as session:
+            ids = (await session.scalars(left)).all()
+        await service.wipe(self.database, files=self.files, ids=ids)
 
     async def remove_expired(self) -> int:
         """Remove the files whose days are over; their entries stay."""
@@ -76,7 +89,7 @@ class Tidying:
                     await service.fail(session, export_id, error or STOPPED, now=self.clock())
                 except Conflict:  # it has ended meanwhile
                     continue
-            self.files.remove_all(export_id)
+            await self.files.remove_all(export_id)
         return len(found)
 
     def _abandoned(self) -> Any:

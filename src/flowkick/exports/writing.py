@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
-from typing import TypeVar
 
 from flowkick.exports.columns import Column
 from flowkick.exports.rows import Selection, stream
+from flowkick.exports.threads import in_thread
 from flowkick.exports.writers import About, Format, Sink
 from flowkick.storage.tenancy import TenantSession
 
-_T = TypeVar("_T")
 Progress = Callable[[int], Awaitable[None]]
 """Is told how many users are written by now."""
 
@@ -44,13 +42,3 @@ async def write_users(
         await progress(written)
     await in_thread(writer.close)
     return written
-
-
-async def in_thread(work: Callable[[], _T]) -> _T:
-    """The result of `work`, done in a thread, which has ended when this returns or is cancelled."""
-    task = asyncio.ensure_future(asyncio.to_thread(work))
-    try:
-        return await asyncio.shield(task)
-    except asyncio.CancelledError:
-        await asyncio.wait({task})
-        raise

@@ -9,8 +9,7 @@ from fastapi import APIRouter, Path, Request, Response
 
 from flowkick.auth.service import Scope
 from flowkick.core.clock import isoformat
-from flowkick.exports.files import FileStore
-from flowkick.exports.routes import by_caller
+from flowkick.exports.routes import by_caller, exporter_of
 from flowkick.http.context import Caller, InContext, InSession
 from flowkick.http.pages import Cursor, Limit
 from flowkick.http.route import ApiRoute, policy
@@ -76,7 +75,9 @@ async def export_user(request: Request, user_id: UserId, context: InContext, cal
 
 
 @router.delete("/users/{id}", operation_id="deleteUser", response_model=schemas.DeletedAnswer)
-async def delete_user(user_id: UserId, session: InSession, context: InContext) -> Any:
+async def delete_user(
+    user_id: UserId, request: Request, session: InSession, context: InContext
+) -> Any:
     """Erase a user, all that is theirs, and every trace of them; receivers are told to do so, too.
 
     Syncs and imports do not bring them back unless they consent anew.
@@ -88,7 +89,7 @@ async def delete_user(user_id: UserId, session: InSession, context: InContext) -
         source="api",
         now=context.clock(),
         keys=settings.key_ring,
-        files=FileStore(settings.data_folder),
+        files=exporter_of(request).files,
     )
     return {
         "user": {"id": user.id, "manychat_id": user.manychat_id},

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
@@ -28,6 +28,16 @@ _LOCKED_PAUSE_SECONDS = 0.05
 _POSTGRES_CONNECTIONS = 15
 _SNAPSHOTS = 4
 _READING = ("query_only = ON",)
+_AFTER_COMMIT: Final = "after_commit"
+AfterCommit = Callable[["Database"], Awaitable[None]]
+
+
+def after_commit(session: TenantSession, work: AfterCommit) -> None:
+    """Let `work` be done once the session's transaction is committed, and not if it is not.
+
+    It is lost with the process: whoever asks for it has a duty that makes up for that.
+    """
+    session.info.setdefault(_AFTER_COMMIT, []).append(work)
 
 
 class Database:
@@ -123,6 +133,8 @@ class Database:
         if queued:
             for listener in self._listeners:
                 listener()
+        for work in session.info.pop(_AFTER_COMMIT, ()):
+            await work(self)
 
     async def check(self) -> None:
         """Raise where the database does not answer."""
