@@ -19,6 +19,7 @@ from flowkick.cli import (
     data,
     demo,
     diagnosis,
+    exporting,
     importing,
     pruning,
     sealed,
@@ -48,6 +49,7 @@ app.command()(pruning.prune)
 app.command()(diagnosis.doctor)
 app.command()(sealed.rekey)
 app.add_typer(importing.importing, name="import")
+app.add_typer(exporting.exporting, name="export")
 app.add_typer(audit.audit, name="audit")
 app.add_typer(access.admin, name="admin")
 app.add_typer(access.key, name="key")

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-import zlib
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -30,6 +29,7 @@ from flowkick.exports import service
 from flowkick.exports.columns import INCLUDES, Column, find_columns
 from flowkick.exports.files import FileStore, Stored
 from flowkick.exports.models import DataExport, ExportStatus
+from flowkick.exports.packing import Gzip
 from flowkick.exports.rows import Selection, count
 from flowkick.exports.threads import in_thread
 from flowkick.exports.writers import FORMATS, About, Format, Sink
@@ -148,9 +148,9 @@ class ExportJobs:
     async def _make(self, run: Run, export: DataExport, order: Order, name: str) -> None:
         file = await in_thread(lambda: self.files.begin(name))
         try:
-            sink = _Gzip(file) if order.gzip else file
+            sink = Gzip(file) if order.gzip else file
             written = await self._fill(run, export, order, sink, name)
-            if isinstance(sink, _Gzip):
+            if isinstance(sink, Gzip):
                 await in_thread(sink.finish)
             stored = await in_thread(file.finish)
             await self.files.keep(stored)
@@ -205,23 +205,6 @@ class _Progress:
         async with self._run.step():
             self._run.progress = {"written": written, "total": self._total}
         self._kept = time.monotonic()
-
-
-class _Gzip:
-    """Compresses what it passes on; the header names neither a file nor a moment."""
-
-    def __init__(self, sink: Sink) -> None:
-        self._sink = sink
-        self._compress = zlib.compressobj(6, zlib.DEFLATED, 16 + zlib.MAX_WBITS)
-
-    def write(self, data: bytes, /) -> None:
-        """Take them all."""
-        if packed := self._compress.compress(data):
-            self._sink.write(packed)
-
-    def finish(self) -> None:
-        """Pass on what is left."""
-        self._sink.write(self._compress.flush())
 
 
 async def delete(

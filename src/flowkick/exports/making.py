@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -15,13 +15,14 @@ from flowkick.core.errors import Conflict, FlowkickError, InternalError
 from flowkick.core.logs import get_logger
 from flowkick.exports import service
 from flowkick.exports.columns import Column, find_columns
-from flowkick.exports.files import FileBeingWritten, FileStore
+from flowkick.exports.files import FileStore
 from flowkick.exports.models import DataExport
+from flowkick.exports.packing import Gzip
 from flowkick.exports.rows import Selection, count
 from flowkick.exports.service import By
 from flowkick.exports.threads import in_thread
-from flowkick.exports.writers import About, Format
-from flowkick.exports.writing import write_users
+from flowkick.exports.writers import About, Format, Sink
+from flowkick.exports.writing import Progress, write_users
 from flowkick.storage.database import Database
 from flowkick.storage.tenancy import TenantSession
 
@@ -40,6 +41,35 @@ class Wanted:
     selection: Selection
     by: By
     bom: bool = False
+    gzip: bool = False
+    destination: str | None = None
+    """Where the file goes, as a URL; None where the installation keeps it for a while."""
+
+    @property
+    def is_counted(self) -> bool:
+        """Whether it is known beforehand how many users there will be."""
+        return self.format.nested or self.destination is not None
+
+
+Tell = Callable[[int, int], None]
+
+
+def _told(tell: Tell | None, total: int) -> Progress:
+    async def progress(written: int) -> None:
+        if tell is not None:
+            tell(written, total)
+
+    return progress
+
+
+@dataclass(frozen=True, slots=True)
+class _Task:
+    """An export under way."""
+
+    wanted: Wanted
+    export: DataExport
+    columns: Sequence[Column]
+    tell: Tell | None
 
 
 class Exporter:
@@ -53,8 +83,11 @@ class Exporter:
         self._lease = lease_seconds
         self.files = files
 
-    async def export(self, admin_id: str, wanted: Wanted) -> DataExport:
-        """Make a file, and log it. Cancelled, or failed, it leaves no file and a `failed` entry."""
+    async def export(self, admin_id: str, wanted: Wanted, tell: Tell | None = None) -> DataExport:
+        """Make a file, and log it. Cancelled, or failed, it leaves no file and a `failed` entry.
+
+        `tell` is told how many users are written, of how many.
+        """
         async with self._database.snapshot(admin_id) as session:
             columns = await find_columns(
                 session,
@@ -65,7 +98,7 @@ class Exporter:
             export = await self._begin(admin_id, wanted, columns)
             try:
                 async with self._leased(admin_id, export.id):
-                    made = await self._write(session, export, wanted, columns)
+                    made = await self._write(session, _Task(wanted, export, columns, tell))
             except BaseException as error:
                 metrics.EXPORTS.labels(wanted.format.name, "failed").inc()
                 await asyncio.shield(self._fail(admin_id, export.id, error))
@@ -78,51 +111,69 @@ class Exporter:
         async with self._database.transaction(admin_id) as session:
             return await service.begin(
                 session,
-                service.Asked(wanted.format.name, wanted.selection, columns, wanted.by),
+                service.Asked(
+                    wanted.format.name,
+                    wanted.selection,
+                    columns,
+                    wanted.by,
+                    metadata={"gzip": True} if wanted.gzip else {},
+                ),
                 now=now,
                 lease_until=now + timedelta(seconds=self._lease),
             )
 
-    async def _write(
-        self, session: TenantSession, export: DataExport, wanted: Wanted, columns: list[Column]
-    ) -> DataExport:
-        name = f"{export.id}.{wanted.format.name}"
+    async def _write(self, session: TenantSession, task: _Task) -> DataExport:
+        wanted, export = task.wanted, task.export
+        name = f"{export.id}.{wanted.format.name}{'.gz' if wanted.gzip else ''}"
         file = await in_thread(lambda: self.files.begin(name))
         try:
-            written = await self._fill(session, file, export, wanted, columns)
+            sink = Gzip(file) if wanted.gzip else file
+            written = await self._fill(session, sink, task)
+            if isinstance(sink, Gzip):
+                await in_thread(sink.finish)
             stored = await in_thread(file.finish)
-            await self.files.keep(stored)
+            if wanted.destination is None:
+                await self.files.keep(stored)
         except BaseException:
             file.discard()
             raise
         try:
             async with self._database.transaction(export.admin_id) as own:
-                return await service.finish(
-                    own, export.id, stored, records=written, now=self._clock(), kept=KEPT
+                made = await service.finish(
+                    own,
+                    export.id,
+                    stored,
+                    records=written,
+                    now=self._clock(),
+                    kept=KEPT if wanted.destination is None else None,
+                    destination_url=wanted.destination,
                 )
+            if wanted.destination is not None:  # logged before anybody can have it
+                await self.files.keep(stored)
         except BaseException:
             await asyncio.shield(self.files.give_up(name))
             raise
+        return made
 
-    async def _fill(
-        self,
-        session: TenantSession,
-        file: FileBeingWritten,
-        export: DataExport,
-        wanted: Wanted,
-        columns: list[Column],
-    ) -> int:
+    async def _fill(self, session: TenantSession, sink: Sink, task: _Task) -> int:
+        wanted = task.wanted
         about = About(
-            exported_at=export.created_at,
-            record_count=await count(session, wanted.selection) if wanted.format.nested else 0,
+            exported_at=task.export.created_at,
+            record_count=await count(session, wanted.selection) if wanted.is_counted else 0,
             filters=wanted.selection.described(),
             includes=wanted.selection.includes,
             bom=wanted.bom,
         )
         written = await write_users(
-            session, wanted.format, columns, wanted.selection, sink=file, about=about
+            session,
+            wanted.format,
+            task.columns,
+            wanted.selection,
+            sink=sink,
+            about=about,
+            progress=_told(task.tell, about.record_count),
         )
-        if wanted.format.nested and written != about.record_count:
+        if wanted.is_counted and written != about.record_count:
             raise InternalError(f"{about.record_count} users were counted, {written} written.")
         return written
 

@@ -16,7 +16,6 @@ from typing import Any, Final
 
 from flowkick.core.errors import SettingsError, Unavailable
 from flowkick.core.logs import get_logger
-from flowkick.exports.shelves import CHUNK
 from flowkick.exports.threads import in_thread
 
 try:
@@ -31,6 +30,7 @@ except ImportError:
 _log = get_logger(__name__)
 _PART_BYTES: Final = 8 * 1024 * 1024
 _PARTS_AT_ONCE: Final = 2
+_READ_BYTES: Final = 4 * 1024 * 1024
 _RETRIES: Final[Any] = {"max_retries": 3, "retry_timeout": timedelta(seconds=20)}
 _AWAY: Final = "The store of export files can't be reached just now: try again in a moment."
 _EXPORT_ID: Final = re.compile(r"[^.-]+")
@@ -67,14 +67,13 @@ class ObjectShelf:
         return True
 
     async def read(self, name: str, start: int, end: int) -> AsyncIterator[bytes]:
-        """A range of an object, as it comes."""
-        if start >= end:
-            return
-        with _reaching("get"):
-            options: Any = {"range": (start, end)}
-            answer = await obstore.get_async(self._store, _key(name), options=options)
-            async for part in answer.stream(min_chunk_size=CHUNK):
-                yield bytes(part)
+        """A range of an object, by short requests: a slow reader keeps none of them open."""
+        while start < end:
+            stop = min(start + _READ_BYTES, end)
+            with _reaching("get"):
+                part = await obstore.get_range_async(self._store, _key(name), start=start, end=stop)
+            yield bytes(part)
+            start = stop
 
     async def remove(self, name: str) -> None:
         """Remove an object."""
@@ -97,8 +96,9 @@ class ObjectShelf:
 
 def _client() -> Any:
     """How to speak to it: without TLS only where its endpoint is set to that."""
-    plain = os.environ.get("AWS_ENDPOINT_URL", "").startswith("http://")
-    return {"connect_timeout": "5s", "timeout": "60s", "allow_http": plain}
+    endpoints = (value for name, value in os.environ.items() if name.startswith("AWS_ENDPOINT"))
+    plain = any(endpoint.startswith("http://") for endpoint in endpoints)
+    return {"connect_timeout": "5s", "timeout": "30s", "allow_http": plain}
 
 
 def _key(name: str) -> str:

@@ -89,16 +89,18 @@ async def finish(
     *,
     records: int,
     now: datetime,
-    kept: timedelta = timedelta(days=KEPT_DAYS),
+    kept: timedelta | None = timedelta(days=KEPT_DAYS),
     destination_url: str | None = None,
 ) -> DataExport:
     """Log that the file is complete, and give the row its place in the chain.
 
+    It is kept for so long; with None, it goes to `destination_url`, and is nobody's here any more.
     Conflict where the export is not running any more.
     """
     export = await _running(session, export_id)
-    export.file_name, export.destination_url = stored.name, destination_url
-    export.expires_at = now + kept
+    export.destination_url = destination_url
+    if kept is not None:
+        export.file_name, export.expires_at = stored.name, now + kept
     await _complete(session, export, stored.sha256, stored.size, records=records, now=now)
     return export
 
@@ -214,13 +216,17 @@ async def remove_files(
 
 
 async def wipe(database: Database, *, files: FileStore, ids: Sequence[str]) -> None:
-    """Remove the bytes of exports whose files were removed; what can't be now is left for later."""
+    """Remove the bytes of exports whose files were removed.
+
+    From the first one on that can't be, they are left for later: whoever waits for the commit does
+    not wait for a store that is away more than once.
+    """
     for export_id in ids:
         try:
             await files.remove_all(export_id)
         except (FlowkickError, OSError) as error:
-            _log.warning("file_left", export_id=export_id, error=type(error).__name__)
-            continue
+            _log.warning("files_left", export_id=export_id, error=type(error).__name__)
+            return
         async with database.system_transaction() as session:
             await session.execute(
                 update(DataExport).where(DataExport.id == export_id).values(file_wiped=True),
