@@ -239,6 +239,12 @@ async def test_one_worker_of_all_prunes_once_an_hour(past: Past) -> None:
     assert await past.retention(later=timedelta(minutes=61)).take_turn()
 
 
+async def test_a_turn_taken_by_a_clock_that_was_ahead_stops_nobody(past: Past) -> None:
+    assert await past.retention(later=400 * DAY).take_turn()
+    turns = await asyncio.gather(*(past.retention().take_turn() for _ in range(3)))
+    assert turns.count(True) == 1
+
+
 async def test_what_was_removed_is_told_of(api: Api, settings: Settings) -> None:
     async with Endpoint() as endpoint:
         key_ring = settings.key_ring

@@ -23,6 +23,7 @@ from flowkick.core.schemas import checked_name
 from flowkick.http.context import Context
 from flowkick.http.route import body_of, by_api_key
 from flowkick.storage.tenancy import TenantSession
+from flowkick.users.suppression import suppressed
 
 _log = get_logger(__name__)
 ApiToken = Annotated[str, StringConstraints(min_length=8, max_length=500, pattern=r"^[!-~]+$")]
@@ -105,6 +106,9 @@ async def read_from_manychat(request: Request, context: Context) -> None:
     contact_id = only_id(body_of(request))
     if contact_id is None:
         return
+    async with context.database.transaction(connection.admin_id) as session:
+        if await suppressed(session, [contact_id]):
+            return  # nobody asks who an erased person is
     api: ManyChatApi = request.app.state.manychat
     token = context.settings.key_ring.open(connection.api_token, api_token_context(connection.id))
     try:

@@ -7,11 +7,15 @@ thousands a second, outlive their subscription, and are removed by age.
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Final
 
 from sqlalchemy import BigInteger, FetchedValue, Index, LargeBinary, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from flowkick.storage.base import AdminPart, AdminScoped, Base, BigId, Json
+
+NO_BODY: Final = b""
+"""The body of an event whose bytes are no longer kept."""
 
 
 class WebhookSubscription(AdminScoped, Base):

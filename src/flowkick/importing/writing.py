@@ -14,10 +14,10 @@ from flowkick.importing.items import Item, Kind
 from flowkick.storage.tenancy import TenantSession
 from flowkick.users.batch import in_waves
 from flowkick.users.matching import Matched, add_users, change_users, match_users
+from flowkick.users.service import IMPORT as SOURCE
 from flowkick.users.service import upsert_users
 from flowkick.users.writing import Desired, Target
 
-SOURCE: Final = "import"
 _KEY: Final[Callable[[Item], str]] = attrgetter("key")
 _MATCHED: Final[dict[Kind, Matched]] = {Kind.EMAIL: "email", Kind.PHONE: "phone"}
 

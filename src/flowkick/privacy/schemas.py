@@ -81,10 +81,13 @@ class ErasureReceiver(ApiModel):
 
     webhook_id: str
     webhook_name: str | None = Field(description="Null where the webhook was deleted.")
-    status: Literal["acknowledged", "waiting", "failed"] = Field(
-        description="`acknowledged` is a 2xx; `failed` is used up."
+    status: Literal["acknowledged", "waiting", "failed", "unreachable"] = Field(
+        description="`acknowledged` is a 2xx; `failed` is used up; `unreachable` is a webhook that"
+        " is inactive, and will be told when it is active again, or was deleted."
     )
-    delivery_id: str
+    delivery_id: str | None = Field(
+        description="Null where the webhook was deleted before the user was erased."
+    )
     acknowledged_at: Timestamp | None
 
 

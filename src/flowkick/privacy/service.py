@@ -23,19 +23,19 @@ from flowkick.exports import service as exports
 from flowkick.exports.background import start_over
 from flowkick.exports.files import FileStore
 from flowkick.exports.models import DataExport
+from flowkick.http.idempotency import LIFETIME
 from flowkick.privacy import traces
+from flowkick.privacy.identity import Identity, belongings
 from flowkick.privacy.models import Erasure
 from flowkick.storage.keyset import Page, newest_first
 from flowkick.storage.tenancy import TenantSession
+from flowkick.storage.wiping import overwrite_removed
 from flowkick.users import service as users
 from flowkick.users.ledger import Consent
 from flowkick.users.models import ConsentEntry, User
 from flowkick.users.suppression import suppress
 from flowkick.users.writing import Desired, Target
 from flowkick.webhooks.fan_out import queue_for_one
-
-_SHORTEST = 3
-"""Shorter values are no trace of anybody."""
 
 
 async def record_consent(
@@ -72,24 +72,29 @@ async def erase(
     files: FileStore,
 ) -> tuple[User, Erasure]:
     """Erase a user and every trace of them; NotFound where the admin has none with this id."""
+    await overwrite_removed(session)
     erasure_id = new_id("era")
+    theirs = await belongings(session, user_id, now - LIFETIME)
     user, event_id = await users.delete_user(session, user_id, source=source, now=now)
     receivers = await _receivers(session, user, event_id, now)
+    in_flight = await traces.in_flight(session, user_id, but=event_id, now=now)
     ended = await traces.end_deliveries(session, user_id, but=event_id, now=now)
     await _tell_others(session, receivers, event_id, erasure_id, now)
+    await traces.send_last(session, event_id, in_flight)
     if user.manychat_id is not None:
         await suppress(session, user.manychat_id, now=now)
-    values = _distinctive(user)
+    person = await Identity.of(session, user, theirs)
+    jobs = await traces.forget_jobs(session, person, files=files, now=now)
     await start_over(session, now=now)
     since = DataExport.finished_at >= user.created_at
     removed = {
         "deliveries": ended,
         **await traces.redact_events(session, user_id, but=event_id),
-        "keptAnswers": await traces.forget_kept_answers(session, keys, [user_id, *values]),
+        "keptAnswers": await traces.forget_kept_answers(session, keys, person),
         "exportFiles": len(await exports.remove_files(session, files, since, now=now)),
-        "jobs": await traces.forget_jobs(session, values),
+        "jobs": jobs,
     }
-    if asking := await traces.exports_that_ask_for(session, values):
+    if asking := await traces.exports_that_ask_for(session, person):
         await exports.forget_filters(session, DataExport.id.in_(asking))
     erasure = Erasure(
         id=erasure_id,
@@ -97,21 +102,12 @@ async def erase(
         user_id=user_id,
         event_id=event_id,
         removed=removed,
+        receivers=await _gone(session, user_id),
         created_at=now,
     )
     session.add(erasure)
     await session.flush()
     return user, erasure
-
-
-def _distinctive(user: User) -> list[str]:
-    """What would give the user away where it stands in a log."""
-    names = " ".join(name for name in (user.first_name, user.last_name) if name)
-    values = (
-        *(user.manychat_id, user.instagram_id, user.ig_username, user.email),
-        *(user.phone, user.whatsapp_phone, names),
-    )
-    return [value for value in values if value and len(value) >= _SHORTEST]
 
 
 async def _receivers(session: TenantSession, user: User, event_id: str, now: datetime) -> list[str]:
@@ -129,6 +125,22 @@ async def _receivers(session: TenantSession, user: User, event_id: str, now: dat
     if user.created_at < oldest:
         was_told = or_(was_told, WebhookSubscription.created_at < oldest)
     return list(await session.scalars(select(WebhookSubscription.id).where(was_told)))
+
+
+async def _gone(session: TenantSession, user_id: str) -> list[dict[str, Any]]:
+    """The webhooks that may have a copy of the user and were deleted since then."""
+    delivery, subscription = WebhookDelivery, WebhookSubscription
+    theirs = select(WebhookEvent.id).where(WebhookEvent.user_id == user_id)
+    deleted = await session.scalars(
+        select(delivery.subscription_id)
+        .where(
+            delivery.event_id.in_(theirs),
+            delivery.subscription_id.not_in(select(subscription.id)),
+        )
+        .distinct()
+        .order_by(delivery.subscription_id)
+    )
+    return [_receiver(webhook_id, None, "unreachable", None, None) for webhook_id in deleted]
 
 
 async def _tell_others(
@@ -163,11 +175,15 @@ async def list_erasures(session: TenantSession, *, limit: int, cursor: str | Non
 
 
 async def report(session: TenantSession, erasure: Erasure) -> list[dict[str, Any]]:
-    """Who was told, and what came of it: as the log tells, or as it told when it was settled."""
+    """Who was told, and what came of it: as the log tells, or as it told when it was settled.
+
+    One entry for each webhook, however often it was sent.
+    """
     delivery, subscription = WebhookDelivery, WebhookSubscription
     rows = await session.execute(
         select(
             delivery.subscription_id,
+            subscription.id.is_(None).label("deleted"),
             subscription.name,
             delivery.status,
             delivery.id,
@@ -177,21 +193,38 @@ async def report(session: TenantSession, erasure: Erasure) -> list[dict[str, Any
         .where(delivery.event_id == erasure.event_id)
         .order_by(delivery.id)
     )
-    found = [_receiver(*row) for row in rows]
-    return found or list(erasure.receivers or ())
+    found: dict[str, dict[str, Any]] = {}
+    for webhook_id, deleted, name, status, delivery_id, finished in rows:
+        known = found.get(webhook_id)
+        if known is None or known["status"] != "acknowledged":
+            shown = _status(status, deleted=deleted)
+            acknowledged = finished if shown == "acknowledged" else None
+            found[webhook_id] = _receiver(webhook_id, name, shown, delivery_id, acknowledged)
+    earlier = {receiver["webhookId"]: receiver for receiver in erasure.receivers or ()}
+    return list({**earlier, **found}.values())
+
+
+def _status(status: str, *, deleted: bool) -> str:
+    if status == DeliveryState.SUCCESS:
+        return "acknowledged"
+    if deleted or status == DeliveryState.HELD:
+        return "unreachable"
+    return "failed" if status == DeliveryState.FAILED else "waiting"
 
 
 def _receiver(
-    webhook_id: str, name: str | None, status: str, delivery_id: int, finished: datetime | None
+    webhook_id: str,
+    name: str | None,
+    status: str,
+    delivery_id: int | None,
+    acknowledged: datetime | None,
 ) -> dict[str, Any]:
-    acknowledged = status == DeliveryState.SUCCESS
-    shown = "failed" if status == DeliveryState.FAILED else "waiting"
     return {
         "webhookId": webhook_id,
         "webhookName": name,
-        "status": "acknowledged" if acknowledged else shown,
-        "deliveryId": str(delivery_id),
-        "acknowledgedAt": isoformat(finished) if acknowledged and finished else None,
+        "status": status,
+        "deliveryId": None if delivery_id is None else str(delivery_id),
+        "acknowledgedAt": isoformat(acknowledged) if acknowledged else None,
     }
 
 
@@ -204,6 +237,7 @@ async def settle(session: TenantSession, erasure: Erasure, *, now: datetime) -> 
     )
     if waiting:
         return False
+    await overwrite_removed(session)
     erasure.receivers = await report(session, erasure)
     await traces.redact_events(session, erasure.user_id)
     erasure.completed_at = now

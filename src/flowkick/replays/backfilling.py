@@ -151,9 +151,11 @@ async def _states(session: TenantSession, ids: Sequence[str]) -> Sequence[tuple[
 
 
 async def _unchanged(session: TenantSession, read: dict[str, User]) -> Sequence[str]:
-    """Those who are still as they were read."""
+    """Those who are still as they were read; none of them is erased before the commit."""
     rows: Any = await session.execute(
-        select(User.id, User.sequence, User.updated_at).where(among(session, User.id, list(read)))
+        select(User.id, User.sequence, User.updated_at)
+        .where(among(session, User.id, sorted(read)))
+        .with_for_update(read=True, key_share=True)
     )
     return [
         id_

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Final
 
-from sqlalchemy import select, update
+from sqlalchemy import or_, select, update
 
 from flowkick.core import metrics
 from flowkick.core.clock import Clock
@@ -102,14 +102,23 @@ class Retention:
         )
 
     async def take_turn(self) -> bool:
-        """Whether this process is the one that prunes now: once an hour, one of all there are."""
+        """Whether this process is the one that prunes now: once an hour, one of all there are.
+
+        A turn that lies ahead was taken by a clock that was wrong: nobody waits for its hour.
+        """
         now = self.clock()
         async with self.database.system_transaction() as session:
             row = {"name": _TURN, "position": "", "updated_at": now - _EVERY}
             await session.execute(insert_or_ignore(session, RetentionMark), [row])
             taken: Any = await session.execute(
                 update(RetentionMark)
-                .where(RetentionMark.name == _TURN, RetentionMark.updated_at <= now - _EVERY)
+                .where(
+                    RetentionMark.name == _TURN,
+                    or_(
+                        RetentionMark.updated_at <= now - _EVERY,
+                        RetentionMark.updated_at > now + _EVERY,
+                    ),
+                )
                 .values(updated_at=now)
             )
             return bool(taken.rowcount)

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Select, delete, func, or_, select, tuple_, update
 
-from flowkick.delivery.models import WebhookAttempt, WebhookDelivery, WebhookEvent
+from flowkick.delivery.models import NO_BODY, WebhookAttempt, WebhookDelivery, WebhookEvent
 from flowkick.delivery.states import UNFINISHED
 from flowkick.http.idempotency import LIFETIME
 from flowkick.http.models import IdempotencyKey
@@ -23,8 +23,6 @@ from flowkick.storage.dialects import among
 from flowkick.storage.tenancy import TenantSession
 
 _LOOSE: Final = {"synchronize_session": False}
-NO_BODY: Final = b""
-"""The body of an event whose bytes are no longer kept."""
 
 
 @dataclass(frozen=True, slots=True)

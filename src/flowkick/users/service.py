@@ -32,6 +32,8 @@ DEFAULTS: Final = {
     for column in attribute.columns
 }
 _TRIES: Final = 3
+IMPORT: Final = "import"
+"""The source of what comes from files."""
 
 
 async def find_user(
@@ -84,7 +86,7 @@ async def change_user(
     user = await find_user(session, user_id, lock=True)
     manychat_id = desired.values.get("manychat_id")
     if manychat_id not in {None, user.manychat_id}:
-        await _admit(session, [(manychat_id, desired)])
+        await _admit(session, [(manychat_id, desired)], source)
     target = existing(user, desired, now)
     try:
         async with session.begin_nested():  # so that the transaction outlives a refused id
@@ -212,7 +214,7 @@ async def insert_users(
         found = await session.scalars(select(User.id).where(among(session, User.id, list(added))))
         added = set(found)
     named = [(row["manychat_id"], item) for row, item in zip(rows, desired, strict=True)]
-    refused = await _refused(session, [pair for pair in named if pair[0] is not None])
+    refused = await _refused(session, [pair for pair in named if pair[0] is not None], source)
     if refused:
         # Looked for only now: whoever erased them while these rows waited is seen here.
         back = [row["id"] for row in rows if row["manychat_id"] in refused and row["id"] in added]
@@ -230,20 +232,30 @@ async def insert_users(
     ]
 
 
-async def _refused(session: TenantSession, named: Sequence[tuple[str, Desired]]) -> set[str]:
+async def _refused(
+    session: TenantSession, named: Sequence[tuple[str, Desired]], source: str
+) -> set[str]:
     """Who of these was erased and did not consent anew; who did is suppressed no longer."""
     erased = await suppressed(session, [manychat_id for manychat_id, _ in named])
     anew = {
         manychat_id
         for manychat_id, item in named
-        if manychat_id in erased and item.values.get("export_consent_given")
+        if manychat_id in erased and _is_anew(item.values, erased[manychat_id], source)
     }
     await lift(session, sorted(anew))
-    return erased - anew
+    return set(erased) - anew
 
 
-async def _admit(session: TenantSession, named: Sequence[tuple[str, Desired]]) -> None:
-    if await _refused(session, named):
+def _is_anew(values: Mapping[str, Any], erased_at: datetime, source: str) -> bool:
+    """Whether a consent was given since the erasure. Files tell old ones: theirs need a date."""
+    if not values.get("export_consent_given"):
+        return False
+    given_at: datetime | None = values.get("export_consent_at")
+    return source != IMPORT if given_at is None else given_at > erased_at
+
+
+async def _admit(session: TenantSession, named: Sequence[tuple[str, Desired]], source: str) -> None:
+    if await _refused(session, named, source):
         raise refusal()
 
 

@@ -33,7 +33,7 @@ def refusal() -> Suppressed:
     """Why somebody is not taken in."""
     return Suppressed(
         "This person was erased and is not brought back: send exportConsentGiven true once they"
-        " have consented anew."
+        " have consented anew, with exportConsentAt where that was at another time."
     )
 
 
@@ -49,12 +49,14 @@ async def suppress(session: TenantSession, manychat_id: str, *, now: datetime) -
     await session.execute(insert_or_ignore(session, Suppression), [row_of])
 
 
-async def suppressed(session: TenantSession, manychat_ids: Sequence[str]) -> set[str]:
-    """Which of these people were erased."""
+async def suppressed(session: TenantSession, manychat_ids: Sequence[str]) -> dict[str, datetime]:
+    """Which of these people were erased, and when."""
     if not manychat_ids or not (hashes := await _hashes(session, manychat_ids)):
-        return set()
-    chosen = select(Suppression.hash).where(among(session, Suppression.hash, list(hashes)))
-    return {hashes[hashed] for hashed in await session.scalars(chosen)}
+        return {}
+    model = Suppression
+    chosen = select(model.hash, model.created_at)
+    rows = await session.execute(chosen.where(among(session, model.hash, list(hashes))))
+    return {hashes[hashed]: at for hashed, at in rows}
 
 
 async def lift(session: TenantSession, manychat_ids: Sequence[str]) -> None:

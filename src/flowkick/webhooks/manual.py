@@ -5,6 +5,7 @@ Both send outside any transaction, and record what came of it in one of their ow
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime
 from typing import Any, Final
 
@@ -121,10 +122,22 @@ async def resend(context: Context, admin_id: str, delivery_id: int) -> dict[str,
         number = await _next_number(session, delivery_id)
     outcome = await _send(context, subscription, message, attempt=number)
     async with context.database.transaction(admin_id) as session:
+        if not await _is_kept(session, event):
+            outcome = replace(outcome, response_body=None)
         row = await _log_attempt(session, delivery, outcome, attempt=number, trigger=RESEND)
         if outcome.success:
             await _succeed(session, delivery, context.clock())
     return row
+
+
+async def _is_kept(session: TenantSession, event: WebhookEvent) -> bool:
+    """Whether the body that was sent is still kept, and stays so until the commit.
+
+    Otherwise its user was erased meanwhile, and what was answered to it, which may quote it, goes.
+    """
+    model = WebhookEvent
+    statement = select(model.body).where(model.id == event.id).with_for_update(read=True)
+    return await session.scalar(statement) == event.body
 
 
 async def _succeed(session: TenantSession, delivery: WebhookDelivery, now: datetime) -> None:
