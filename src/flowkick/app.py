@@ -16,6 +16,7 @@ from flowkick.conversations import routes as conversations
 from flowkick.core import tracing
 from flowkick.core.clock import Clock, system_clock
 from flowkick.core.settings import Settings
+from flowkick.delivery.breaker import BreakerPolicy
 from flowkick.delivery.client import Sender
 from flowkick.delivery.engine import Engine
 from flowkick.delivery.health import Operators
@@ -126,7 +127,15 @@ class Process:
             self.clock,
             concurrency=self.settings.concurrency,
             lease_seconds=self.settings.lease_seconds,
-            hooks=Hooks(Operators(self.settings.failing_after, announce), USER_UPDATES),
+            hooks=Hooks(
+                Operators(self.settings.failing_after, announce),
+                USER_UPDATES,
+                BreakerPolicy(
+                    self.settings.breaker_failures,
+                    self.settings.breaker_pause_seconds,
+                    self.settings.longest_pause_seconds,
+                ),
+            ),
         )
 
     def application(self) -> FastAPI:

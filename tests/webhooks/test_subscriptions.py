@@ -41,6 +41,8 @@ SHOWN = {
     "successCount",
     "failedCount",
     "consecutiveFailures",
+    "breaker",
+    "pausedUntil",
     "createdAt",
     "updatedAt",
 }
@@ -96,6 +98,8 @@ async def test_a_new_subscription_has_the_documented_fields_and_defaults(api: Ap
         "successCount": 0,
         "failedCount": 0,
         "consecutiveFailures": 0,
+        "breaker": "closed",
+        "pausedUntil": None,
     }
     assert {name: webhook[name] for name in defaults} == defaults
 
@@ -189,8 +193,11 @@ async def test_every_field_is_kept_and_can_be_changed(api: Api) -> None:
         ({"headers": {"A": "b\r\nC: d"}}, "headers", "printable"),
         ({"headers": {f"X-{n}": "x" for n in range(21)}}, "headers", "20"),
         ({"headers": {"X-Token": "••••"}}, "headers", "printable"),
-        ({"rateLimit": 5}, "rateLimit", "not available yet"),
-        ({"rateLimit": [5]}, "rateLimit", "not available yet"),
+        ({"rateLimit": 0}, "rateLimit", "0.01"),
+        ({"rateLimit": 10_001}, "rateLimit", "10000"),
+        ({"rateLimit": "5"}, "rateLimit", "number"),
+        ({"rateLimit": True}, "rateLimit", "number"),
+        ({"rateLimit": [5]}, "rateLimit", "number"),
         ({"ordering": "booking"}, "ordering", "'none' or 'user'"),
         ({"onGiveUp": "stop"}, "onGiveUp", "'skip' or 'hold'"),
         ({"name": "\ud800"}, "name", "surrogate"),

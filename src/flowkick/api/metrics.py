@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
+from datetime import datetime
 from typing import Final
 
 from fastapi import APIRouter, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
-from sqlalchemy import Row, case, func, select
+from sqlalchemy import Row, Select, case, func, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from flowkick.core import metrics
 from flowkick.delivery import sql
+from flowkick.delivery.breaker import BreakerState
 from flowkick.delivery.models import WebhookDelivery, WebhookSubscription
 from flowkick.delivery.states import UNFINISHED
 from flowkick.http.context import Context, InContext
@@ -35,6 +37,16 @@ _JOBS: Final = (
     .where(Job.due_at.is_not(None))  # as the index of those that are unfinished
     .group_by(Job.kind, Job.status)
 )
+_BREAKERS: Final = (
+    select(WebhookSubscription.breaker, func.count())
+    .where(WebhookSubscription.active)
+    .group_by(WebhookSubscription.breaker)
+)
+
+
+def _paused(now: datetime) -> Select[int]:
+    model = WebhookSubscription
+    return select(func.count()).where(model.active, model.paused_until > now)
 
 
 @router.get("/metrics", operation_id="getMetrics", response_class=Response)
@@ -62,10 +74,16 @@ async def _look(context: Context) -> None:
         subscriptions = (await session.execute(_SUBSCRIPTIONS)).all()
         jobs = (await session.execute(_JOBS)).all()
         # A lease puts this moment off to its own end: what a dead process leased is due again.
-        oldest = min((await sql.lanes(session)).values(), default=None)
+        lanes = await sql.lanes(session)
+        oldest = min((lane.due_at for lane in lanes.values()), default=None)
+        breakers = {row[0]: row[1] for row in await session.execute(_BREAKERS)}
+        paused = await session.scalar(_paused(context.clock()))
     for status in UNFINISHED:
         metrics.QUEUE_DEPTH.labels(status.value).set(counts.get(status.value, 0))
     _show_subscriptions(subscriptions)
+    for breaker in BreakerState:
+        metrics.BREAKERS.labels(breaker.value).set(breakers.get(breaker.value, 0))
+    metrics.PAUSED.set(paused or 0)
     _show_jobs(jobs)
     waited = (context.clock() - oldest).total_seconds() if oldest else 0.0
     metrics.OLDEST_DUE_SECONDS.set(max(waited, 0.0))

@@ -41,6 +41,22 @@ SUBSCRIPTIONS: Final = Gauge(
     ["state"],
     registry=REGISTRY,
 )
+BREAKERS: Final = Gauge(
+    "flowkick_breakers",
+    "Active subscriptions, by the states of their breakers.",
+    ["state"],
+    registry=REGISTRY,
+)
+PAUSED: Final = Gauge(
+    "flowkick_breakers_paused",
+    "Active subscriptions of which nothing is sent for a while.",
+    registry=REGISTRY,
+)
+RATE_LIMITED: Final = Counter(
+    "flowkick_rate_limited_claims",
+    "Claims of this process that brought less of a subscription, since its limit says so.",
+    registry=REGISTRY,
+)
 DISABLED: Final = Counter(
     "flowkick_subscriptions_disabled",
     "Subscriptions that this process disabled.",

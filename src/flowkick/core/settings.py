@@ -82,6 +82,26 @@ class Settings(BaseSettings):
         le=1_000_000,
         description="Failed attempts in a row after which `subscription.failing` is told.",
     )
+    breaker_failures: int = Field(
+        20,
+        ge=1,
+        le=1_000_000,
+        description="Attempts in a row with no answer, a 429 or a 5xx after which an endpoint is"
+        " only probed.",
+    )
+    breaker_pause_seconds: float = Field(
+        5.0,
+        ge=0.1,
+        le=3600,
+        description="The pause before the first probe; each further one is twice as long.",
+    )
+    longest_pause_seconds: float = Field(
+        300.0,
+        ge=0.1,
+        le=86_400,
+        description="The longest pause between probes, and the longest that a `Retry-After` pauses"
+        " a whole webhook.",
+    )
     manychat_url: str = Field(
         "https://api.manychat.com", description="Where contacts are read, with a connection's key."
     )

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import select, update
 
+from flowkick.delivery.breaker import Breaker, BreakerPolicy, BreakerState, advance
 from flowkick.delivery.client import Outcome
 from flowkick.delivery.health import Health, Turned
 from flowkick.delivery.models import WebhookSubscription
@@ -28,6 +29,8 @@ class Tally:
     auto_disable_after: int | None
     health: Health
     on_give_up: str
+    breaker: Breaker
+    breaker_before: Breaker
     succeeded: int = 0
     failed: int = 0
     last_at: datetime | None = None
@@ -52,6 +55,24 @@ class Tally:
             self._deactivate("gone")
         elif limit is not None and self.consecutive_failures >= limit:
             self._deactivate("consecutive_failures")
+
+    def gate(
+        self,
+        outcome: Outcome,
+        policy: BreakerPolicy,
+        *,
+        probe: bool,
+        now: datetime,
+        jitter: Callable[[], float],
+    ) -> None:
+        """Let one attempt move its breaker."""
+        self.breaker = advance(self.breaker, outcome, policy, probe=probe, now=now, jitter=jitter)
+
+    @property
+    def turned_breaker(self) -> bool:
+        """Whether what may be claimed of it is another matter now."""
+        before, after = self.breaker_before, self.breaker
+        return (before.state, before.paused_until) != (after.state, after.paused_until)
 
     def _deactivate(self, reason: str) -> None:
         if self.active:
@@ -97,12 +118,20 @@ async def lock_subscriptions(session: TenantSession, ids: Collection[str]) -> di
             subscription.failing_since,
             subscription.recovered_at,
             subscription.on_give_up,
+            subscription.breaker,
+            subscription.breaker_failures,
+            subscription.breaker_openings,
+            subscription.paused_until,
         )
         .where(among(session, subscription.id, sorted(ids)))
         .order_by(subscription.id)
         .with_for_update()
     )
-    return {row[0]: Tally(*row[:4], Health(*row[4:6]), row[6]) for row in rows}
+    tallies: dict[str, Tally] = {}
+    for row in rows:
+        breaker = Breaker(BreakerState(row[7]), row[8], row[9], row[10])
+        tallies[row[0]] = Tally(*row[:4], Health(*row[4:6]), row[6], breaker, breaker)
+    return tallies
 
 
 async def write_counters(session: TenantSession, tallies: Iterable[Tally]) -> None:
@@ -120,6 +149,13 @@ async def write_counters(session: TenantSession, tallies: Iterable[Tally]) -> No
             "last_delivery_at": tally.last_at,
             "last_delivery_status": tally.last_status,
         }
+        if tally.breaker is not tally.breaker_before:
+            values |= {
+                "breaker": tally.breaker.state.value,
+                "breaker_failures": tally.breaker.failures,
+                "breaker_openings": tally.breaker.openings,
+                "paused_until": tally.breaker.paused_until,
+            }
         if tally.deactivated_now:
             values |= {"active": False, "disabled_reason": tally.disabled_reason}
         await session.execute(

@@ -10,12 +10,10 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
-from http import HTTPStatus
 from itertools import groupby
 from typing import Any, Final, TypeVar
 
@@ -24,10 +22,13 @@ from flowkick.core.clock import Clock
 from flowkick.core.errors import SettingsError
 from flowkick.core.ids import new_id
 from flowkick.core.logs import get_logger
-from flowkick.delivery import leases, queue, sql
-from flowkick.delivery.client import Outcome, OutcomeKind, Sender
+from flowkick.delivery import gates, holding, leases, queue, sql
+from flowkick.delivery.breaker import is_overloaded
+from flowkick.delivery.client import Sender
+from flowkick.delivery.held import Held, lane_of, moment_of
 from flowkick.delivery.hooks import Hooks
 from flowkick.delivery.lanes import Lanes
+from flowkick.delivery.patience import until_it_works
 from flowkick.delivery.queue import Claimed, Result
 from flowkick.delivery.recording import is_refusal, record_apart, without_answer
 from flowkick.delivery.requests import RequestBuilder
@@ -48,17 +49,6 @@ _MOST_HELD: Final = 10
 _LINGER_SECONDS: Final = 0.04
 """How long the recorder gathers while the engine is busy: more rows a commit."""
 _SHORTEST_SLEEP: Final = 0.02
-_FIRST_BACKOFF: Final = 0.1
-_LONGEST_BACKOFF: Final = 5.0
-
-
-@dataclass(slots=True)
-class _Held:
-    """A claimed delivery that this engine has not recorded yet."""
-
-    claimed: Claimed
-    until: float
-    """When its lease ends, on the event loop's clock."""
 
 
 class Engine:
@@ -85,9 +75,9 @@ class Engine:
         self._hooks = hooks
         self._concurrency = concurrency
         self._lease = lease_seconds
-        self._lanes: Lanes[_Held] = Lanes(concurrency, self.wake)
+        self._lanes: Lanes[Held] = Lanes(concurrency, self.wake)
         self._outcomes: asyncio.Queue[Result] = asyncio.Queue()
-        self._held: dict[int, _Held] = {}
+        self._held: dict[int, Held] = {}
         self._wake = asyncio.Event()
         self._stopping = asyncio.Event()
         self._unsettled: set[int] = set()
@@ -160,13 +150,15 @@ class Engine:
         now = self._clock()
         until = asyncio.get_running_loop().time() + self._lease
         async with self.database.system_transaction() as session:
-            due = [id_ for id_, at in (await sql.lanes(session)).items() if at <= now]
-            rooms = self._lanes.rooms(due)
+            lanes = await sql.lanes(session)
+            self._rest(lanes, now)
+            rooms = self._lanes.rooms([id_ for id_, lane in lanes.items() if lane.due_at <= now])
             if not rooms:
                 return False
-            claims = await queue.claim(
+            claims = await gates.claim(
                 session,
                 rooms,
+                lanes,
                 lease_id=self.lease_id,
                 now=now,
                 lease=timedelta(seconds=self._lease),
@@ -175,17 +167,32 @@ class Engine:
         self._lanes.claimed(rooms, claims.taken)
         if claims.superseded:
             metrics.DELIVERIES.labels(DeliveryState.SUPERSEDED.value).inc(claims.superseded)
-        held = [_Held(delivery, until) for delivery in claims.deliveries]
+        held = [Held(delivery, until) for delivery in claims.deliveries]
         self._held.update((one.claimed.id, one) for one in held)
-        for id_, group in groupby(sorted(held, key=_lane_of), key=_lane_of):
-            self._lanes.put(id_, group)
+        for id_, group in groupby(sorted(held, key=lane_of), key=lane_of):
+            self._put(id_, list(group), now)
         metrics.CLAIMED.set(len(self._held))
         return any(
             self._lanes.has_room(id_) and claims.taken.get(id_, 0) >= room
             for id_, room in rooms.items()
         )
 
-    async def _give_back(self, surplus: list[_Held]) -> None:
+    def _rest(self, lanes: Mapping[str, sql.Lane], now: datetime) -> None:
+        for id_, lane in lanes.items():
+            if lane.rests_until is not None and lane.rests_until > now:
+                self._lanes.rest(id_)
+
+    def _put(self, id_: str, held: list[Held], now: datetime) -> None:
+        """Hand claimed deliveries to their lane, each at its moment."""
+        loop = asyncio.get_running_loop()
+        for moment, together in groupby(held, key=moment_of):
+            if moment is None or moment <= now:
+                self._lanes.put(id_, together)
+            else:
+                wait = (moment - now).total_seconds()
+                loop.call_later(wait, self._lanes.put, id_, list(together))
+
+    async def _give_back(self, surplus: list[Held]) -> None:
         ids = [held.claimed.id for held in surplus]
         async with self.database.system_transaction() as session:
             await leases.give_back(session, ids, lease_id=self.lease_id, now=self._clock())
@@ -206,7 +213,9 @@ class Engine:
         """When the next delivery is due that a lane has room for."""
         async with self.database.system_reading() as session:
             due = await sql.lanes(session)
-        return min((at for id_, at in due.items() if self._lanes.has_room(id_)), default=None)
+        return min(
+            (lane.due_at for id_, lane in due.items() if self._lanes.has_room(id_)), default=None
+        )
 
     # Send
 
@@ -241,7 +250,7 @@ class Engine:
             return False
         outcome = await self._sender.send(request)
         self._outcomes.put_nowait(Result(claimed, outcome))
-        return _is_overloaded(outcome)
+        return is_overloaded(outcome)
 
     # Record
 
@@ -295,10 +304,13 @@ class Engine:
                 now=now,
                 jitter=self._jitter,
                 failing_after=self._hooks.operators.failing_after,
+                breaker=self._hooks.breaker,
             )
             if recorded.notices:
                 await self._hooks.operators.announce(session, recorded.notices, now)
-        if recorded.promoted:
+        for id_ in (id_ for id_, paused in recorded.breakers.items() if paused):
+            self._lanes.rest(id_)
+        if recorded.promoted or recorded.breakers:
             self.wake()
         tell(results, recorded)
         metrics.IN_FLIGHT.set(self._lanes.in_flight)
@@ -323,7 +335,7 @@ class Engine:
 
     async def _release(self) -> None:
         async with self.database.system_transaction() as session:
-            released = await queue.release_held(session, self._clock())
+            released = await holding.release_held(session, self._clock())
         if released:
             self.wake()
 
@@ -364,33 +376,7 @@ class Engine:
     async def _until_it_works(
         self, work: Callable[[], Awaitable[_T]], *, give_up: bool = True
     ) -> _T:
-        """Repeat `work` while the database is away, with growing pauses.
-
-        Raises its error where the engine is to stop meanwhile; unless `give_up`, only where the
-        database refuses what it is given.
-        """
-        pause = _FIRST_BACKOFF
-        while True:
-            try:
-                return await work()
-            except DATABASE_ERRORS as error:
-                if self._stopping.is_set() if give_up else is_refusal(error):
-                    raise
-                _log.warning(
-                    "engine_database_failed", error=type(error).__name__, again_in_seconds=pause
-                )
-            await asyncio.sleep(pause)
-            pause = min(pause * 2, _LONGEST_BACKOFF)
-
-
-def _lane_of(held: _Held) -> str:
-    return held.claimed.endpoint.subscription_id
-
-
-def _is_overloaded(outcome: Outcome) -> bool:
-    if outcome.kind is not OutcomeKind.RESPONSE:
-        return True
-    return outcome.status_code == HTTPStatus.TOO_MANY_REQUESTS or (outcome.status_code or 0) >= 500
+        return await until_it_works(work, self._stopping, give_up=give_up)
 
 
 async def _cancel(*tasks: asyncio.Task[None]) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from flowkick.delivery.breaker import BreakerPolicy
 from flowkick.delivery.coalescing import Merger
 from flowkick.delivery.health import Operators
 
@@ -14,3 +15,4 @@ class Hooks:
 
     operators: Operators
     merger: Merger
+    breaker: BreakerPolicy = field(default_factory=BreakerPolicy)

@@ -180,8 +180,21 @@ class Lanes(Generic[T]):
         for id_, room in rooms.items():
             self._lane(id_).more = counts.get(id_, 0) >= room
 
+    def rest(self, id_: str) -> None:
+        """Send nothing more of a subscription that is paused, and begin small when it goes on."""
+        lane = self._lanes.get(id_)
+        if lane is None:
+            return
+        lane.window = 1.0
+        if lane.is_fast:
+            self._set_pace(lane, Pace.NEW)
+        if lane.waiting:
+            self._surplus.extend(lane.waiting)
+            lane.waiting.clear()
+            self._on_hungry()
+
     def take_surplus(self) -> list[T]:
-        """Deliveries claimed ahead for endpoints that became slow: to be leased back."""
+        """Deliveries claimed for endpoints that became slow or are paused: to be leased back."""
         surplus, self._surplus = self._surplus, []
         return surplus
 
@@ -238,7 +251,7 @@ class Lanes(Generic[T]):
 
     def _may_start(self, lane: _Lane[T]) -> bool:
         self._check_pace(lane)
-        if not lane.waiting:  # it became slow, and they are leased back
+        if not lane.waiting:  # it became slow or is paused, and they are leased back
             return False
         fast = self._in_flight[Pace.FAST]
         of_its_kind = fast if lane.is_fast else self.in_flight - fast

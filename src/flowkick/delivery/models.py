@@ -9,7 +9,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Final
 
-from sqlalchemy import BigInteger, FetchedValue, Index, LargeBinary, text
+from sqlalchemy import BigInteger, Double, FetchedValue, Index, LargeBinary, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from flowkick.storage.base import AdminPart, AdminScoped, Base, BigId, Json
@@ -22,6 +22,8 @@ class WebhookSubscription(AdminScoped, Base):
     """A webhook endpoint that an admin registered.
 
     `former_secrets` are those that may still sign, the oldest first, each ``{secret, until}``.
+    Nothing is claimed before `paused_until` (see `breaker`), and no request conforms to its limit
+    before `paced_until` (see `rate`).
     """
 
     __tablename__ = "WebhookSubscription"
@@ -46,6 +48,12 @@ class WebhookSubscription(AdminScoped, Base):
     ordering: Mapped[str] = mapped_column("ordering", default="none")
     on_give_up: Mapped[str] = mapped_column("onGiveUp", default="skip")
     coalesce: Mapped[bool] = mapped_column("coalesce", default=False)
+    rate_limit: Mapped[float | None] = mapped_column("rateLimit", Double)
+    paced_until: Mapped[datetime | None] = mapped_column("pacedUntil")
+    breaker: Mapped[str] = mapped_column("breaker", default="closed")
+    breaker_failures: Mapped[int] = mapped_column("breakerFailures", default=0)
+    breaker_openings: Mapped[int] = mapped_column("breakerOpenings", default=0)
+    paused_until: Mapped[datetime | None] = mapped_column("pausedUntil")
     active: Mapped[bool] = mapped_column("active")
     disabled_reason: Mapped[str | None] = mapped_column("disabledReason")
     last_delivery_at: Mapped[datetime | None] = mapped_column("lastDeliveryAt")

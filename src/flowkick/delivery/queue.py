@@ -18,15 +18,17 @@ from sqlalchemy import ColumnElement, select, update
 
 from flowkick.delivery import ordering, sql
 from flowkick.delivery.attempts import AUTOMATIC, attempt_values
+from flowkick.delivery.breaker import BreakerPolicy
 from flowkick.delivery.client import Outcome
 from flowkick.delivery.coalescing import Lease, Merger, coalesce
 from flowkick.delivery.counters import lock_subscriptions, write_counters
 from flowkick.delivery.health import GivenUp, Notices
+from flowkick.delivery.holding import hold_waiting
 from flowkick.delivery.models import WebhookDelivery, WebhookEvent, WebhookSubscription
 from flowkick.delivery.ordering import Line
 from flowkick.delivery.requests import Endpoint, Message
 from flowkick.delivery.retry import RetryPolicy, decide
-from flowkick.delivery.states import UNFINISHED, WAITING, DeliveryState
+from flowkick.delivery.states import UNFINISHED, DeliveryState
 from flowkick.storage.dialects import among
 from flowkick.storage.tenancy import TenantSession
 
@@ -61,6 +63,10 @@ class Claimed:
     message: Message
     policy: RetryPolicy
     ordering_key: str | None = None
+    probe: bool = False
+    """Whether what comes of it decides over a breaker."""
+    not_before: datetime | None = None
+    """The moment that the limit of its subscription gives it; None where there is none."""
 
     @property
     def line(self) -> Line | None:
@@ -96,6 +102,8 @@ class Recorded:
     deactivated: dict[str, str] = field(default_factory=dict)
     """Subscriptions that were deactivated, and why."""
     notices: Notices = field(default_factory=Notices)
+    breakers: dict[str, bool] = field(default_factory=dict)
+    """Subscriptions whose breakers turned, and whether they are paused now."""
     promoted: int = 0
     """Deliveries that are due now, since those before them have ended."""
 
@@ -227,6 +235,7 @@ async def record(
     now: datetime,
     jitter: Callable[[], float],
     failing_after: int,
+    breaker: BreakerPolicy,
 ) -> Recorded:
     """Write attempts, the next states and the subscriptions' counters of a batch of results."""
     subscriptions = await lock_subscriptions(
@@ -246,6 +255,7 @@ async def record(
             claimed.policy, attempt=claimed.scheduled, outcome=outcome, now=now, jitter=jitter()
         )
         subscription.count(outcome, decision)
+        subscription.gate(outcome, breaker, probe=claimed.probe, now=now, jitter=jitter)
         status, due_at = subscription.next_state(decision)
         settled.append(
             sql.settled(
@@ -270,6 +280,8 @@ async def record(
     for tally in subscriptions.values():
         if tally.last_at is not None and (turned := tally.turned(failing_after, now)):
             recorded.notices.turned.append(turned)
+        if tally.turned_breaker:
+            recorded.breakers[tally.id] = tally.breaker.is_paused(now)
     await write_counters(session, subscriptions.values())
     for tally in subscriptions.values():
         if tally.deactivated_now:
@@ -330,21 +342,6 @@ async def _still_leased(
     return set(rows)
 
 
-async def hold_waiting(session: TenantSession, subscription_id: str) -> int:
-    """Hold what waits for a subscription; what is in flight is held when it is recorded."""
-    result: Any = await session.execute(
-        update(WebhookDelivery)
-        .where(
-            WebhookDelivery.subscription_id == subscription_id,
-            WebhookDelivery.status.in_(WAITING),
-            WebhookDelivery.lease_id.is_(None),
-        )
-        .values(status=DeliveryState.HELD.value, due_at=None),
-        execution_options={"synchronize_session": False},
-    )
-    return int(result.rowcount)
-
-
 async def end_unfinished(
     session: TenantSession,
     *where: ColumnElement[bool],
@@ -368,25 +365,6 @@ async def end_unfinished(
             finished_at=now,
             ordering_key=None,
         ),
-        execution_options={"synchronize_session": False},
-    )
-    return int(result.rowcount)
-
-
-async def release_held(session: TenantSession, now: datetime) -> int:
-    """Release what is held although its subscription is active.
-
-    An event recorded while its subscription was being re-activated can end like that: its own
-    transaction still saw the subscription inactive.
-    """
-    active = select(WebhookSubscription.id).where(WebhookSubscription.active)
-    result: Any = await session.execute(
-        update(WebhookDelivery)
-        .where(
-            WebhookDelivery.status == DeliveryState.HELD.value,
-            WebhookDelivery.subscription_id.in_(active),
-        )
-        .values(status=DeliveryState.PENDING.value, due_at=now),
         execution_options={"synchronize_session": False},
     )
     return int(result.rowcount)

@@ -8,10 +8,12 @@ from functools import cache
 from itertools import chain
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import Text, text
+from sqlalchemy import Float, Text, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from flowkick.core.clock import isoformat
+from flowkick.delivery import rate
+from flowkick.delivery.breaker import BreakerState
 from flowkick.delivery.models import WebhookAttempt, WebhookEvent
 from flowkick.delivery.states import UNFINISHED, DeliveryState
 from flowkick.storage.base import UtcDateTime
@@ -33,9 +35,21 @@ WITH RECURSIVE lane(id) AS (
 SELECT lane.id AS id, (
     SELECT min("dueAt") FROM "WebhookDelivery"
     WHERE "dueAt" IS NOT NULL AND "subscriptionId" = lane.id
-) AS due_at
-FROM lane WHERE lane.id IS NOT NULL
-""").columns(id=Text(), due_at=UtcDateTime())
+) AS due_at, subscription."pausedUntil" AS paused_until, subscription.breaker AS breaker,
+    subscription."rateLimit" AS rate_limit, subscription."pacedUntil" AS paced_until,
+    subscription.ordering AS ordering
+FROM lane LEFT JOIN "WebhookSubscription" AS subscription
+    ON subscription.id = lane.id AND subscription.active
+WHERE lane.id IS NOT NULL
+""").columns(
+    id=Text(),
+    due_at=UtcDateTime(),
+    paused_until=UtcDateTime(),
+    breaker=Text(),
+    rate_limit=Float(),
+    paced_until=UtcDateTime(),
+    ordering=Text(),
+)
 
 # The rows are chosen in a CTE, since LIMIT in an IN sub-query may lock more than it returns.
 _CLAIM_POSTGRESQL: Final = """
@@ -143,6 +157,18 @@ _BESIDE: Final = BulkStatement.insert(
 )
 
 
+class Lane(NamedTuple):
+    """A subscription with deliveries to be looked at."""
+
+    due_at: datetime
+    """When the first of them may be claimed."""
+    rests_until: datetime | None
+    """Nothing of it may be sent before; a probe under way is none of that."""
+    gated: bool
+    """Whether its row says how much may be claimed (see `gates`)."""
+    ordered: bool
+
+
 class Leased(NamedTuple):
     """A delivery that was leased."""
 
@@ -160,9 +186,20 @@ async def record_beside(session: TenantSession, rows: Sequence[Mapping[str, Any]
     await _BESIDE.run(session, [{**row, "position": None} for row in rows])
 
 
-async def lanes(session: AsyncSession) -> dict[str, datetime]:
-    """Every subscription with deliveries to be looked at, and when the first of them is due."""
-    return {row.id: row.due_at for row in await session.execute(_LANES)}
+async def lanes(session: AsyncSession) -> dict[str, Lane]:
+    """Every subscription with deliveries to be looked at."""
+    return {row.id: _lane(row) for row in await session.execute(_LANES)}
+
+
+def _lane(row: Any) -> Lane:
+    due_at = row.due_at
+    if row.paused_until is not None:
+        due_at = max(due_at, row.paused_until)
+    if row.rate_limit is not None and row.paced_until is not None:
+        due_at = max(due_at, rate.due_at(row.paced_until))
+    gated = row.rate_limit is not None or row.breaker not in {None, BreakerState.CLOSED}
+    rests_until = None if row.breaker == BreakerState.HALF_OPEN else row.paused_until
+    return Lane(due_at, rests_until, gated, row.ordering == "user")
 
 
 async def lease_due(

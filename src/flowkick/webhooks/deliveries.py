@@ -11,7 +11,12 @@ import msgspec
 from sqlalchemy import func, select
 
 from flowkick.core.errors import InvalidInput, NotFound
-from flowkick.delivery.models import WebhookAttempt, WebhookDelivery, WebhookEvent
+from flowkick.delivery.models import (
+    WebhookAttempt,
+    WebhookDelivery,
+    WebhookEvent,
+    WebhookSubscription,
+)
 from flowkick.delivery.states import DeliveryState
 from flowkick.storage.dialects import among
 from flowkick.storage.tenancy import TenantSession
@@ -94,12 +99,32 @@ async def delivery_with_attempts(session: TenantSession, delivery_id: int) -> di
 async def _shown(
     session: TenantSession, deliveries: Sequence[WebhookDelivery]
 ) -> list[dict[str, Any]]:
-    """Deliveries with their bodies and last attempts: two more statements for any number."""
+    """Deliveries with what else is shown of them: three more statements for any number."""
     if not deliveries:
         return []
     bodies = await _bodies(session, sorted({row.event_id for row in deliveries}))
     attempts = await _last_attempts(session, [row.id for row in deliveries])
-    return [_show(row, bodies.get(row.event_id), attempts.get(row.id)) for row in deliveries]
+    paused = await _paused(session, {row.subscription_id for row in deliveries})
+    return [
+        _show(
+            row,
+            bodies.get(row.event_id),
+            attempts.get(row.id),
+            paused.get(row.subscription_id),
+        )
+        for row in deliveries
+    ]
+
+
+async def _paused(session: TenantSession, ids: set[str]) -> Mapping[str, datetime | None]:
+    """Until when those of these subscriptions that were paused were so last."""
+    model = WebhookSubscription
+    rows = await session.execute(
+        select(model.id, model.paused_until).where(
+            model.id.in_(ids), model.paused_until.is_not(None)
+        )
+    )
+    return {row[0]: row[1] for row in rows}
 
 
 async def _bodies(session: TenantSession, ids: Sequence[str]) -> Mapping[str, bytes]:
@@ -122,9 +147,15 @@ async def _last_attempts(
 
 
 def _show(
-    delivery: WebhookDelivery, body: bytes | None, last: WebhookAttempt | None
+    delivery: WebhookDelivery,
+    body: bytes | None,
+    last: WebhookAttempt | None,
+    paused_until: datetime | None,
 ) -> dict[str, Any]:
     retrying = delivery.status == DeliveryState.RETRYING and delivery.lease_id is None
+    due_at = delivery.due_at if retrying else None
+    if due_at is not None and paused_until is not None:
+        due_at = max(due_at, paused_until)
     return {
         "id": str(delivery.id),
         "webhook_id": delivery.subscription_id,
@@ -140,6 +171,6 @@ def _show(
         "payload_size_bytes": len(body) if body else None,
         "sent_at": last.sent_at if last else None,
         "job_id": delivery.job_id,
-        "next_retry_at": delivery.due_at if retrying else None,
+        "next_retry_at": due_at,
         "created_at": delivery.created_at,
     }

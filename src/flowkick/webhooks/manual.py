@@ -14,7 +14,7 @@ from sqlalchemy import case, insert, null, select, update
 from flowkick.core.clock import isoformat
 from flowkick.core.errors import Conflict, NotFound
 from flowkick.core.ids import new_id
-from flowkick.delivery import ordering
+from flowkick.delivery import gates, ordering
 from flowkick.delivery.attempts import RESEND, TEST, attempt_values
 from flowkick.delivery.client import Outcome
 from flowkick.delivery.models import (
@@ -52,8 +52,18 @@ async def send_test(context: Context, admin_id: str, subscription_id: str) -> Ou
     message = Message(catalogue.TEST, event_id, now, body)
     outcome = await _send(context, subscription, message, attempt=1)
     async with context.database.transaction(admin_id) as session:
+        await _pass_gate(session, subscription_id, outcome, context.clock())
         await _log_test(session, subscription_id, message, outcome)
     return outcome
+
+
+async def _pass_gate(
+    session: TenantSession, subscription_id: str, outcome: Outcome, now: datetime
+) -> None:
+    """Let what waits go on where this shows that the endpoint works again."""
+    success = outcome.success
+    if await gates.note_by_hand(session, subscription_id, success=success, now=now):
+        await wake_engine(session)
 
 
 async def _send(
@@ -124,6 +134,7 @@ async def resend(context: Context, admin_id: str, delivery_id: int) -> dict[str,
     async with context.database.transaction(admin_id) as session:
         if not await _is_kept(session, event):
             outcome = replace(outcome, response_body=None)
+        await _pass_gate(session, delivery.subscription_id, outcome, context.clock())
         row = await _log_attempt(session, delivery, outcome, attempt=number, trigger=RESEND)
         if outcome.success:
             await _succeed(session, delivery, context.clock())

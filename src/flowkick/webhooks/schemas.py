@@ -28,7 +28,10 @@ TimeoutMs = Annotated[int, Field(ge=1000, le=60_000, description="For the whole 
 AutoDisableAfter = Annotated[
     int, Field(ge=1, le=1_000_000, description="Consecutive failed attempts; null for never.")
 ]
-
+RateLimit = Annotated[
+    float,
+    Field(ge=0.01, le=10_000, description="Requests per second, at the most; null for no limit."),
+]
 Ordering = Annotated[
     Literal["none", "user"],
     Field(description="`user`: events of one user arrive one after the other, in their order."),
@@ -52,13 +55,6 @@ class _WebhookFields(ApiInput):
     def _known_events(cls, events: list[str] | None) -> list[str] | None:
         return None if events is None else check_patterns(events)
 
-    @field_validator("rate_limit", mode="before", check_fields=False)
-    @classmethod
-    def _not_yet(cls, value: Any) -> Any:
-        if value is not None and value != "none":
-            raise ValueError("this is not available yet: leave it out")
-        return value
-
     @field_validator("headers", check_fields=False)
     @classmethod
     def _usable_headers(cls, headers: dict[str, str] | None) -> dict[str, str] | None:
@@ -78,7 +74,7 @@ class WebhookInput(_WebhookFields):
     retry_delay: RetryDelay = 60
     timeout_ms: TimeoutMs = 10_000
     headers: Headers | None = None
-    rate_limit: None = Field(None, description="Not available yet: only null.")
+    rate_limit: RateLimit | None = None
     ordering: Ordering = "none"
     on_give_up: OnGiveUp = "skip"
     coalesce: Coalesce = False
@@ -97,7 +93,7 @@ class WebhookPatch(_WebhookFields):
     retry_delay: RetryDelay = 0
     timeout_ms: TimeoutMs = 0
     headers: Headers | None = None
-    rate_limit: None = None
+    rate_limit: RateLimit | None = None
     ordering: Ordering = "none"
     on_give_up: OnGiveUp = "skip"
     coalesce: Coalesce = False
@@ -135,7 +131,7 @@ class Webhook(ApiModel):
     retry_delay: int
     timeout_ms: int
     headers: dict[str, str]
-    rate_limit: None = None
+    rate_limit: float | None
     ordering: Literal["none", "user"]
     on_give_up: Literal["skip", "hold"]
     coalesce: bool
@@ -146,6 +142,8 @@ class Webhook(ApiModel):
     success_count: int
     failed_count: int
     consecutive_failures: int
+    breaker: Literal["closed", "open", "half_open"]
+    paused_until: Timestamp | None
     created_at: Timestamp
     updated_at: Timestamp
 

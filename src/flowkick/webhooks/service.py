@@ -13,9 +13,10 @@ from flowkick.core.clock import isoformat
 from flowkick.core.encryption import KeyRing
 from flowkick.core.errors import Conflict, InvalidInput, NotFound
 from flowkick.core.ids import new_id
-from flowkick.delivery import ordering
+from flowkick.delivery import gates, ordering
+from flowkick.delivery.holding import hold_waiting
 from flowkick.delivery.models import WebhookDelivery, WebhookSubscription
-from flowkick.delivery.queue import end_unfinished, hold_waiting
+from flowkick.delivery.queue import end_unfinished
 from flowkick.delivery.requests import headers_context, live_secrets, secret_context
 from flowkick.delivery.signing import new_secret
 from flowkick.delivery.states import DeliveryState
@@ -94,6 +95,7 @@ _PLAIN = frozenset(
         "ordering",
         "on_give_up",
         "coalesce",
+        "rate_limit",
         "active",
     }
 )
@@ -118,6 +120,7 @@ async def change_subscription(
     """Change what is given; also how many held deliveries were released, and discarded."""
     subscription = await find_subscription(session, subscription_id, lock=True)
     was_active, was_ordered = subscription.active, subscription.ordering
+    _open_gate(subscription, given)
     for name in _PLAIN.intersection(given):
         setattr(subscription, name, given[name])
     _check_order(subscription)
@@ -142,6 +145,15 @@ async def change_subscription(
     await session.flush()
     await _change_lines(session, subscription, was_ordered, now)
     return subscription, released, discarded
+
+
+def _open_gate(subscription: WebhookSubscription, given: Mapping[str, Any]) -> None:
+    """Forget what speaks against another endpoint, or one that is said to work again."""
+    if given.get("active") is True or given.get("url", subscription.url) != subscription.url:
+        for name, value in gates.CLOSED.items():
+            setattr(subscription, name, value)
+    if given.get("rate_limit", subscription.rate_limit) != subscription.rate_limit:
+        subscription.paced_until = None
 
 
 def _check_order(subscription: WebhookSubscription) -> None:

@@ -1,0 +1,27 @@
+"""What an engine keeps of a delivery between claiming and recording it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from flowkick.delivery.queue import Claimed
+
+
+@dataclass(slots=True)
+class Held:
+    """A claimed delivery that this engine has not recorded yet."""
+
+    claimed: Claimed
+    until: float
+    """When its lease ends, on the event loop's clock."""
+
+
+def lane_of(held: Held) -> str:
+    """Whose delivery it is."""
+    return held.claimed.endpoint.subscription_id
+
+
+def moment_of(held: Held) -> datetime | None:
+    """When it may be sent, where a limit says so."""
+    return held.claimed.not_before

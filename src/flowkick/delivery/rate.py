@@ -1,0 +1,40 @@
+"""Rates: when the requests of a subscription with a limit may be sent.
+
+The generic cell rate algorithm (ITU-T I.371): of a subscription, the moment is kept before which no
+further request conforms, and each request moves it on by the time that one of them takes. Requests
+are given their moments a little ahead, when they are claimed, so that they leave evenly.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Final
+
+AHEAD: Final = timedelta(seconds=0.2)
+"""How far ahead moments are given: over 10 seconds, 2 % of what a limit allows."""
+LATE: Final = timedelta(seconds=0.1)
+"""How much time that passed unused may be made up for: another 1 %."""
+
+
+def due_at(next_at: datetime) -> datetime:
+    """When a claim is worth its cost again, where requests conform from `next_at` on."""
+    return next_at - AHEAD / 2
+
+
+def most(rate: float, next_at: datetime | None, now: datetime) -> int:
+    """How many requests can be given their moments now; `rate` is in requests per second."""
+    left = now + AHEAD - _start(next_at, now)
+    return 0 if left < timedelta(0) else int(left.total_seconds() * rate) + 1
+
+
+def reserve(
+    rate: float, next_at: datetime | None, now: datetime, count: int
+) -> tuple[list[datetime], datetime]:
+    """The moments of `count` requests, the first one first, and when the next one is free."""
+    start = _start(next_at, now)
+    moments = [start + timedelta(seconds=number / rate) for number in range(count + 1)]
+    return moments[:count], moments[count]
+
+
+def _start(next_at: datetime | None, now: datetime) -> datetime:
+    return now if next_at is None else max(next_at, now - LATE)
