@@ -1,7 +1,8 @@
 """Finds what the tests need from the system; installs it where it may, else says what to install.
 
 ``python -m scripts.services``: that is a PostgreSQL server (the tests run one of their own, as an
-ordinary user) and Node (whose receiver verifies our signatures).
+ordinary user), Node (whose receiver verifies our signatures) and LibreOffice's Calc (which opens
+our exports).
 """
 
 from __future__ import annotations
@@ -15,9 +16,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.support.libreoffice import find_libreoffice
 from tests.support.postgres import OLDEST_MAJOR, find_binaries
 
 CLUSTER_DEFAULTS = Path("/etc/postgresql-common/createcluster.conf")
+CALC_PACKAGE = "libreoffice-calc-nogui"  # Calc without a desktop
 
 
 @dataclass(frozen=True)
@@ -66,6 +69,12 @@ SERVICES = (
         _install_postgresql,
     ),
     Service("Node", "nodejs", lambda: shutil.which("node") is not None, lambda: _install("nodejs")),
+    Service(
+        "LibreOffice Calc",
+        CALC_PACKAGE,
+        lambda: find_libreoffice() is not None,
+        lambda: _install(CALC_PACKAGE),
+    ),
 )
 
 
@@ -80,7 +89,7 @@ def main() -> int:
                 service.install()
         missing = [service for service in missing if not service.is_there()]
     if missing:
-        names = " and ".join(service.name for service in missing)
+        names = ", ".join(service.name for service in missing)
         packages = " ".join(service.package for service in missing)
         _report(f"the tests need {names}: install it (Debian, Ubuntu: apt-get install {packages}).")
     return int(bool(missing))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -107,6 +108,65 @@ async def test_the_first_row_that_is_not_as_written_is_named(api: Api, name: str
     broken = (await verdict(api)).broken
     assert broken is not None, name
     assert broken.number == number, broken
+
+
+REMOVABLE = {"file_removed_at"}
+"""That a file was removed is not proven, as every admin may do that at any time."""
+
+
+def forged(key: str, value: Any) -> Any:
+    """Another value for a column, of the type that it holds."""
+    if key.endswith(("_at", "_until", "_start", "_end")):
+        return datetime(2020, 1, 1, tzinfo=UTC)
+    if isinstance(value, bool):
+        return not value
+    if isinstance(value, int):
+        return value + 100  # beyond all places of the chain
+    if isinstance(value, dict):
+        return {**value, "x": "y"}
+    return [*value, "x"] if isinstance(value, list) else f"{value or ''}0"
+
+
+async def test_a_change_of_any_column_is_found(api: Api) -> None:
+    await five_exports(api)
+    async with api.database.reading(api.admin_id) as session:
+        rows = await session.scalars(select(DataExport).order_by(DataExport.chain_number))
+        row = rows.all()[2]
+    columns = {attribute.key for attribute in DataExport.__mapper__.column_attrs}
+    another, _ = await new_admin(api.database)
+    for key in sorted(columns - REMOVABLE):
+        kept = getattr(row, key)
+        value = another if key == "admin_id" else forged(key, kept)
+        await tamper(api.database, [change(row.id, **{key: value})])
+        broken = (await verdict(api)).broken
+        assert broken is not None, key
+        now = forged(key, kept) if key == "id" else row.id
+        await tamper(api.database, [change(now, **{key: kept})])
+        assert (await verdict(api)).broken is None, key
+
+
+@pytest.mark.parametrize("left", range(5))
+async def test_an_end_of_any_length_is_missed_with_an_anchor(api: Api, left: int) -> None:
+    ids = await five_exports(api)
+    kept = await anchor(api)
+    await tamper(api.database, [delete(DataExport).where(DataExport.id.in_(ids[left:]))])
+    broken = (await verdict(api, kept)).broken
+    assert broken is not None
+    assert (broken.number, broken.export_id) == (left + 1, None)
+
+
+@pytest.mark.parametrize("second", range(1, 5))
+async def test_a_swap_of_any_two_is_found(api: Api, second: int) -> None:
+    ids = await five_exports(api)
+    swap = [
+        change(ids[0], chain_number=99),
+        change(ids[second], chain_number=1),
+        change(ids[0], chain_number=second + 1),
+    ]
+    await tamper(api.database, swap)
+    broken = (await verdict(api)).broken
+    assert broken is not None
+    assert broken.number == 1
 
 
 async def test_a_row_that_was_inserted_is_found(api: Api) -> None:

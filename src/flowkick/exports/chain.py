@@ -178,7 +178,23 @@ def _check(export: DataExport, count: int, head: str) -> Broken | None:
         words = filters_hash(export.filters or {}, export.filters_salt or "")
         if words != export.filters_hash:
             return Broken(count + 1, export.id, "its filters were changed")
+    if not _ended_as_written(export):
+        return Broken(count + 1, export.id, "what became of it can't be")
     return None
+
+
+def _ended_as_written(export: DataExport) -> bool:
+    """Whether what lies outside of the chain can be so in an export that has ended.
+
+    Nobody holds a lease of it any more; its bytes are gone only after nobody gets them; and what
+    failed has no file that could be got.
+    """
+    gone = export.file_removed_at is not None
+    return (
+        export.lease_until is None
+        and (gone or not export.file_wiped)
+        and (gone or export.status != ExportStatus.FAILED)
+    )
 
 
 async def _check_downloads(session: TenantSession, export: DataExport) -> Broken | None:

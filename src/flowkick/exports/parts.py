@@ -49,9 +49,9 @@ class Part:
         return cls(start, end, size, is_whole=False)
 
     @property
-    def status(self) -> HTTPStatus:
-        """Of the answer."""
-        return HTTPStatus.OK if self.is_whole else HTTPStatus.PARTIAL_CONTENT
+    def status(self) -> int:
+        """Of the answer; a plain number, as logs print it."""
+        return int(HTTPStatus.OK if self.is_whole else HTTPStatus.PARTIAL_CONTENT)
 
     @property
     def headers(self) -> Mapping[str, str]:
