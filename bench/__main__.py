@@ -2,7 +2,7 @@
 
 ``make bench ARGS="import --users 200000"`` measures imports, ``listing`` the list of users,
 ``neighbours`` what endpoints that hang cost healthy ones, ``backfill`` filling a new receiver,
-``pruning`` what removing old rows costs.
+``pruning`` what removing old rows costs, ``ordering`` what order costs, and that it holds.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pathlib import Path
 
 import uvloop
 
-from bench import backfill, importing, neighbours, pruning
+from bench import backfill, importing, neighbours, ordering, pruning
 from bench.delivery import Throughput, bare_loop, record_and_deliver
 from bench.listing import pages
 from bench.receiver import receiver
@@ -46,7 +46,7 @@ def main() -> None:
         "what",
         nargs="?",
         default="delivery",
-        choices=["delivery", "listing", "import", "neighbours", "backfill", "pruning"],
+        choices=["delivery", "listing", "import", "neighbours", "backfill", "pruning", "ordering"],
         help="what to measure",
     )
     parser.add_argument("--events", type=int, default=30_000, help="events to deliver")
@@ -62,6 +62,8 @@ def main() -> None:
         _backfill(chosen.users)
     elif chosen.what == "neighbours":
         _neighbours()
+    elif chosen.what == "ordering":
+        _ordering(chosen.events)
     elif chosen.what == "pruning":
         _pruning(chosen.rows)
     else:
@@ -113,6 +115,31 @@ def _backfill(users: int) -> None:
                 f"  commit to arrival of {filled.changes} live changes"
                 f" {filled.slowest_ms:9.0f} ms p99"
             )
+
+
+def _ordering(events: int) -> None:
+    print(f"{events} events of {ordering.USERS} users, drained by {ordering.WORKERS} workers on")
+    print("PostgreSQL; to the end, so where requests fail, their growing pauses are in the time")
+    for failing in (False, True):
+        print(f"\n{'one request in five fails' if failing else 'every request succeeds'}")
+        runs = {"none": ("none", False), "user": ("user", False), "killed": ("user", failing)}
+        with databases(*runs) as found:
+            plain = None
+            for (name, (order, killing)), url in zip(
+                runs.items(), found["PostgreSQL"], strict=True
+            ):
+                if name == "killed" and not failing:
+                    continue
+                with ordering.receiver(failing=failing) as receiver_url:
+                    ended = uvloop.run(
+                        ordering.drain(url, receiver_url, events, ordering=order, killing=killing)
+                    )
+                plain = plain or ended.per_second
+                print(
+                    f"  {name:8}{ended.per_second:8.0f} /s   ratio {ended.per_second / plain:5.2f}"
+                    f"   lost {ended.lost}, out of order {ended.out_of_order}, kills {ended.kills}"
+                )
+    print("\ngoal: ratio 0.50, none lost, none out of order")
 
 
 def _pruning(rows: int) -> None:

@@ -17,12 +17,14 @@ from typing import Any, Final, cast
 
 import uvloop
 
-_ANSWER: Final = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Type: text/plain\r\n\r\nok"
+ANSWER: Final = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Type: text/plain\r\n\r\nok"
 
 
-class _Receiver(asyncio.Protocol):
+class Receiver(asyncio.Protocol):
+    """One connection; `arrivals` is shared by all of a server."""
+
     def __init__(self, arrivals: dict[str, float]) -> None:
-        self._arrivals = arrivals
+        self.arrivals = arrivals
         self._buffer = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -41,21 +43,26 @@ class _Receiver(asyncio.Protocol):
 
     def _answer(self, head: bytes) -> None:
         if head.startswith(b"get /arrivals"):
-            body = json.dumps(self._arrivals).encode()
-            self._arrivals.clear()
+            body = json.dumps(self.arrivals).encode()
+            self.arrivals.clear()
             self._transport.write(
                 b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body
             )
             return
         at = head.find(b"webhook-id:")
-        self._arrivals[head[at + 11 :].split(b"\r\n", 1)[0].strip().decode()] = time.time()
-        self._transport.write(_ANSWER)
+        event_id = head[at + 11 :].split(b"\r\n", 1)[0].strip().decode()
+        self._transport.write(self.answer(event_id))
+
+    def answer(self, event_id: str) -> bytes:
+        """Keep when an event arrived, and give the answer."""
+        self.arrivals[event_id] = time.time()
+        return ANSWER
 
 
 async def _serve(pipe: Connection) -> None:
     arrivals: dict[str, float] = {}
     loop = asyncio.get_running_loop()
-    server = await loop.create_server(lambda: _Receiver(arrivals), "127.0.0.1", 0)
+    server = await loop.create_server(lambda: Receiver(arrivals), "127.0.0.1", 0)
     pipe.send(server.sockets[0].getsockname()[1])
     await loop.run_in_executor(None, pipe.recv)
 

@@ -71,7 +71,7 @@ async def _waiting(process: Process) -> tuple[bool, timedelta | None]:
         found = await session.execute(
             select(model.due_at, model.lease_id).where(model.due_at.is_not(None))
         )
-        rows = [(due_at - process.clock(), lease_id) for due_at, lease_id in found]
+        rows = [(due - process.clock(), lease_id) for due, lease_id in found if due is not None]
     return any(lease for _, lease in rows), min((left for left, _ in rows), default=None)
 
 

@@ -3,12 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import random
-import signal
-import sys
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 
 import httpx
@@ -23,82 +18,13 @@ from flowkick.storage.database import Database
 from tests.conftest import MASTER_KEY, new_admin
 from tests.support.endpoint import Endpoint
 from tests.support.factories import all_in, create_subscription, deliveries, emit, user_created
+from tests.support.killing import environment, killed_at_random
 from tests.support.ports import free_port
 from tests.support.postgres import Cluster
 
 EVENTS = 2000
 BATCH = 20
 PATIENT = {"retry_attempts": 10, "retry_delay": 1}
-
-
-def _environment(database_url: str, **more: str) -> dict[str, str]:
-    return {
-        **os.environ,
-        "FLOWKICK_DATABASE_URL": database_url,
-        "FLOWKICK_SECRET_KEY": MASTER_KEY,
-        "FLOWKICK_ALLOWED_TARGETS": "127.0.0.0/8",
-        "FLOWKICK_LEASE_SECONDS": "2",
-        "FLOWKICK_LOG_LEVEL": "error",
-        **more,
-    }
-
-
-async def _start(
-    command: str, environment: dict[str, str], folder: Path
-) -> asyncio.subprocess.Process:
-    return await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "flowkick", command, env=environment, cwd=folder
-    )
-
-
-async def _kill(process: asyncio.subprocess.Process) -> None:
-    with suppress(ProcessLookupError):
-        process.send_signal(signal.SIGKILL)
-    await process.wait()
-
-
-@asynccontextmanager
-async def _killed_at_random(
-    command: str,
-    environment: dict[str, str],
-    folder: Path,
-    *,
-    count: int,
-    every: float,
-    progress: Callable[[], int],
-) -> AsyncIterator[list[int]]:
-    """Run `count` processes; kill one of them again and again, and start another in its place.
-
-    Each kill waits for progress after the last one: where starting Python takes longer than a
-    process has to live, nothing would ever be done.
-    """
-    chance = random.Random(3)
-    running = [await _start(command, environment, folder) for _ in range(count)]
-    kills = [0]
-
-    async def kill_again_and_again() -> None:
-        while True:
-            before = progress()
-            await asyncio.sleep(every * chance.uniform(0.5, 1.5))
-            while progress() == before:
-                await asyncio.sleep(0.05)
-                for place, process in enumerate(running):
-                    if process.returncode is not None:  # it met the database shutting down
-                        running[place] = await _start(command, environment, folder)
-            victim = chance.randrange(count)
-            await _kill(running[victim])
-            kills[0] += 1
-            running[victim] = await _start(command, environment, folder)
-
-    killer = asyncio.create_task(kill_again_and_again())
-    try:
-        yield kills
-    finally:
-        killer.cancel()
-        with suppress(asyncio.CancelledError):
-            await killer
-        for process in running:
-            await _kill(process)
 
 
 async def _all_delivered(database: Database) -> None:
@@ -136,10 +62,10 @@ async def test_workers_are_killed_and_postgresql_restarts_and_nothing_is_lost(
                 await create_subscription(
                     database, process.settings.key_ring, admin_id, endpoint.url, **PATIENT
                 )
-            environment = _environment(url)
-            async with _killed_at_random(
+            given = environment(url)
+            async with killed_at_random(
                 "worker",
-                environment,
+                given,
                 tmp_path,
                 count=3,
                 every=0.8,
@@ -180,10 +106,10 @@ async def test_the_one_process_on_sqlite_is_killed_and_nothing_is_lost(tmp_path:
             database, process.settings.key_ring, admin_id, endpoint.url, **PATIENT
         )
         port, answers = free_port(), [0]
-        environment = _environment(url, FLOWKICK_PORT=str(port))
-        async with _killed_at_random(
+        given = environment(url, FLOWKICK_PORT=str(port))
+        async with killed_at_random(
             "serve",
-            environment,
+            given,
             tmp_path,
             count=1,
             every=3,

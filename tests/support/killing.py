@@ -1,0 +1,82 @@
+"""Processes of the product that are killed at random, and others started in their places."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import signal
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+
+from tests.conftest import MASTER_KEY
+
+
+def environment(database_url: str, **more: str) -> dict[str, str]:
+    return {
+        **os.environ,
+        "FLOWKICK_DATABASE_URL": database_url,
+        "FLOWKICK_SECRET_KEY": MASTER_KEY,
+        "FLOWKICK_ALLOWED_TARGETS": "127.0.0.0/8",
+        "FLOWKICK_LEASE_SECONDS": "2",
+        "FLOWKICK_LOG_LEVEL": "error",
+        **more,
+    }
+
+
+async def start(command: str, given: dict[str, str], folder: Path) -> asyncio.subprocess.Process:
+    return await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "flowkick", command, env=given, cwd=folder
+    )
+
+
+async def kill(process: asyncio.subprocess.Process) -> None:
+    with suppress(ProcessLookupError):
+        process.send_signal(signal.SIGKILL)
+    await process.wait()
+
+
+@asynccontextmanager
+async def killed_at_random(
+    command: str,
+    given: dict[str, str],
+    folder: Path,
+    *,
+    count: int,
+    every: float,
+    progress: Callable[[], int],
+) -> AsyncIterator[list[int]]:
+    """Run `count` processes; kill one of them again and again, and start another in its place.
+
+    Each kill waits for progress after the last one: where starting Python takes longer than a
+    process has to live, nothing would ever be done.
+    """
+    chance = random.Random(3)
+    running = [await start(command, given, folder) for _ in range(count)]
+    kills = [0]
+
+    async def kill_again_and_again() -> None:
+        while True:
+            before = progress()
+            await asyncio.sleep(every * chance.uniform(0.5, 1.5))
+            while progress() == before:
+                await asyncio.sleep(0.05)
+                for place, process in enumerate(running):
+                    if process.returncode is not None:  # it met the database shutting down
+                        running[place] = await start(command, given, folder)
+            victim = chance.randrange(count)
+            await kill(running[victim])
+            kills[0] += 1
+            running[victim] = await start(command, given, folder)
+
+    killer = asyncio.create_task(kill_again_and_again())
+    try:
+        yield kills
+    finally:
+        killer.cancel()
+        with suppress(asyncio.CancelledError):
+            await killer
+        for process in running:
+            await kill(process)
