@@ -15,8 +15,8 @@ from flowkick.core.schemas import (
     Timestamp,
     shown_as,
 )
+from flowkick.exports.included import ConversationExported
 from flowkick.exports.models import ExportStatus
-from flowkick.exports.rows import ConversationExported
 from flowkick.history.schemas import BookingOfUser, InteractionDay, QRCodeOfUser
 from flowkick.users.filters import UserFilters
 

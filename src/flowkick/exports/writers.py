@@ -1,28 +1,32 @@
-"""Writers: rows go in, the bytes of a format come out.
+"""Writers: batches of users go in, the bytes of a format come out.
 
+Tables of text and documents come as lines that are made already, the other formats' users as rows.
 A writer is made with the `Sink` that takes its bytes and what the file is `About`. It is used from
 one thread at a time, away from the event loop: `open` once, `write` for each batch, `close` once.
 """
 
 from __future__ import annotations
 
-import io
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, TypeVar
 
 import msgspec
 
 from flowkick.core.clock import isoformat
-from flowkick.exports.cells import cell
+from flowkick.exports import documents, tables
+from flowkick.exports.cells import line
 from flowkick.exports.columns import Column
-from flowkick.exports.documents import Documents
-from flowkick.exports.rows import Row
+from flowkick.exports.rows import Lines, Row, Selection, Take, read_rows
+from flowkick.storage.tenancy import TenantSession
 
 BOM: Final = b"\xef\xbb\xbf"
+_B_contra = TypeVar("_B_contra", contravariant=True)
+Read = Callable[[TenantSession, Sequence[Column], Selection, Take], Awaitable[None]]
+"""Gives a format's batches of the users of a selection."""
 
 
 class Sink(Protocol):
@@ -32,17 +36,17 @@ class Sink(Protocol):
         """Take them all."""
 
 
-class Writer(Protocol):
+class Writer(Protocol[_B_contra]):
     """Writes one file."""
 
     def open(self, columns: Sequence[Column]) -> None:
-        """Write what comes before the rows."""
+        """Write what comes before the users."""
 
-    def write(self, batch: Sequence[Row]) -> None:
-        """Write some rows."""
+    def write(self, batch: _B_contra, /) -> None:
+        """Write some users."""
 
     def close(self) -> None:
-        """Write what comes after the rows. The sink stays open."""
+        """Write what comes after the users. The sink stays open."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,38 +78,20 @@ class CsvWriter:
     def __init__(self, sink: Sink, about: About) -> None:
         self._sink = sink
         self._about = about
-        self._columns: Sequence[Column] = ()
 
     def open(self, columns: Sequence[Column]) -> None:
         """Write the byte order mark where one is asked for, and the header."""
-        self._columns = columns
         if self._about.bom:
             self._sink.write(BOM)
-        self._lines([[column.name for column in columns]])
+        header = line([column.name for column in columns])
+        self._sink.write(header.encode() + tables.LINE_END)
 
-    def write(self, batch: Sequence[Row]) -> None:
-        """Write a line for each row."""
-        kinds = [column.kind for column in self._columns]
-        self._lines([list(map(cell, row, kinds)) for row in batch])
+    def write(self, lines: Lines) -> None:
+        """Write them as they are."""
+        self._sink.write(lines.text)
 
     def close(self) -> None:
         """Nothing follows the rows."""
-
-    def _lines(self, lines: Sequence[Sequence[str]]) -> None:
-        text = io.StringIO(newline="")
-        for line in lines:
-            # By hand, since the module's own choice of what to quote differs between releases.
-            # A line of one empty cell would be an empty line, which readers pass over.
-            text.write(",".join(map(quoted, line)) or '""')
-            text.write("\r\n")
-        self._sink.write(text.getvalue().encode())
-
-
-def quoted(text: str) -> str:
-    """A cell as RFC 4180 writes it: in quotes where it holds a comma, a quote or a line's end."""
-    if '"' in text or "," in text or "\n" in text or "\r" in text:
-        return '"' + text.replace('"', '""') + '"'
-    return text
 
 
 class JsonWriter:
@@ -114,21 +100,17 @@ class JsonWriter:
     def __init__(self, sink: Sink, about: About) -> None:
         self._sink = sink
         self._about = about
-        self._documents = Documents(())
         self._before = b""
 
-    def open(self, columns: Sequence[Column]) -> None:
+    def open(self, _columns: Sequence[Column]) -> None:
         """Write the metadata."""
-        self._documents = Documents(columns)
         metadata = msgspec.json.encode(self._about.metadata())
         self._sink.write(b'{"metadata":' + metadata + b',"users":[')
 
-    def write(self, batch: Sequence[Row]) -> None:
-        """Write the users of a batch, a line each."""
-        encode = msgspec.json.Encoder().encode
-        users = b",\n".join([encode(self._documents(row)) for row in batch])
-        if users:
-            self._sink.write(self._before + b"\n" + users)
+    def write(self, lines: Lines) -> None:
+        """Write the users, still a line each."""
+        if lines.text:
+            self._sink.write(self._before + b"\n" + lines.text[:-1].replace(b"\n", b",\n"))
             self._before = b","
 
     def close(self) -> None:
@@ -141,28 +123,25 @@ class NdjsonWriter:
 
     def __init__(self, sink: Sink, _about: About) -> None:
         self._sink = sink
-        self._documents = Documents(())
 
-    def open(self, columns: Sequence[Column]) -> None:
-        """Nothing precedes the rows."""
-        self._documents = Documents(columns)
+    def open(self, _columns: Sequence[Column]) -> None:
+        """Nothing precedes the users."""
 
-    def write(self, batch: Sequence[Row]) -> None:
-        """Write a line for each row."""
-        encode = msgspec.json.Encoder().encode
-        self._sink.write(b"".join([encode(self._documents(row)) + b"\n" for row in batch]))
+    def write(self, lines: Lines) -> None:
+        """Write them as they are."""
+        self._sink.write(lines.text)
 
     def close(self) -> None:
-        """Nothing follows the rows."""
+        """Nothing follows the users."""
 
 
-def _xlsx(sink: Sink, about: About) -> Writer:
+def _xlsx(sink: Sink, about: About) -> Writer[Sequence[Row]]:
     from flowkick.exports.workbooks import XlsxWriter  # noqa: PLC0415  # only where it is asked for
 
     return XlsxWriter(sink, about)
 
 
-def _parquet(sink: Sink, about: About) -> Writer:
+def _parquet(sink: Sink, about: About) -> Writer[Sequence[Row]]:
     from flowkick.exports.parquet import ParquetWriter  # noqa: PLC0415  # it takes 50 MB of memory
 
     return ParquetWriter(sink, about)
@@ -175,7 +154,9 @@ class Format:
     name: str
     """Also the ending of its files."""
     media_type: str
-    writer: Callable[[Sink, About], Writer]
+    writer: Callable[[Sink, About], Writer[Any]]
+    read: Read = read_rows
+    """What `writer` is given."""
     nested: bool = False
     """Whether it is of documents, which can include more than tables."""
     needs: str | None = None
@@ -190,9 +171,9 @@ class Format:
 FORMATS: Final = {
     item.name: item
     for item in (
-        Format("csv", "text/csv; charset=utf-8", CsvWriter),
-        Format("json", "application/json", JsonWriter, nested=True),
-        Format("ndjson", "application/x-ndjson", NdjsonWriter, nested=True),
+        Format("csv", "text/csv; charset=utf-8", CsvWriter, tables.read_lines),
+        Format("json", "application/json", JsonWriter, documents.read_lines, nested=True),
+        Format("ndjson", "application/x-ndjson", NdjsonWriter, documents.read_lines, nested=True),
         Format("xlsx", "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet", _xlsx),
         Format("parquet", "application/vnd.apache.parquet", _parquet, needs="pyarrow"),
     )

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 
 from flowkick.exports.columns import Column
-from flowkick.exports.rows import Selection, stream
+from flowkick.exports.rows import Batch, Selection
 from flowkick.exports.threads import in_thread
 from flowkick.exports.writers import About, Format, Sink
 from flowkick.storage.tenancy import TenantSession
@@ -36,9 +36,17 @@ async def write_users(
     writer = format_.writer(sink, about)
     await in_thread(partial(writer.open, columns))
     written = 0
-    async for batch in stream(session, columns, selection):
-        await in_thread(partial(writer.write, batch))
-        written += len(batch)
+
+    def write(make: Callable[[], Batch]) -> int:
+        batch = make()
+        writer.write(batch)
+        return len(batch)
+
+    async def take(make: Callable[[], Batch]) -> None:
+        nonlocal written
+        written += await in_thread(partial(write, make))
         await progress(written)
+
+    await format_.read(session, columns, selection, take)
     await in_thread(writer.close)
     return written
