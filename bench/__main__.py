@@ -2,7 +2,8 @@
 
 ``make bench ARGS="import --users 200000"`` measures imports, ``listing`` the list of users,
 ``neighbours`` what endpoints that hang cost healthy ones, ``backfill`` filling a new receiver,
-``pruning`` what removing old rows costs, ``ordering`` what order costs, and that it holds.
+``pruning`` what removing old rows costs, ``ordering`` what order costs, and that it holds,
+``exports --users 1000000`` files of users.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from pathlib import Path
 
 import uvloop
 
-from bench import backfill, importing, neighbours, ordering, pruning
+from bench import backfill, exports, importing, neighbours, ordering, pruning
 from bench.delivery import Throughput, bare_loop, record_and_deliver
 from bench.listing import pages
 from bench.receiver import receiver
@@ -46,12 +47,15 @@ def main() -> None:
         "what",
         nargs="?",
         default="delivery",
-        choices=["delivery", "listing", "import", "neighbours", "backfill", "pruning", "ordering"],
+        choices=[
+            *("delivery", "listing", "import", "neighbours", "backfill", "pruning", "ordering"),
+            "exports",
+        ],
         help="what to measure",
     )
     parser.add_argument("--events", type=int, default=30_000, help="events to deliver")
     parser.add_argument("--backlog", type=int, default=200_000, help="deliveries to drain")
-    parser.add_argument("--users", type=int, default=100_000, help="users to list or to import")
+    parser.add_argument("--users", type=int, default=100_000, help="users to list or move")
     parser.add_argument("--rows", type=int, default=300_000, help="old rows to prune")
     chosen = parser.parse_args()
     if chosen.what == "listing":
@@ -60,6 +64,8 @@ def main() -> None:
         _importing(chosen.users)
     elif chosen.what == "backfill":
         _backfill(chosen.users)
+    elif chosen.what == "exports":
+        _exports(chosen.users)
     elif chosen.what == "neighbours":
         _neighbours()
     elif chosen.what == "ordering":
@@ -152,6 +158,17 @@ def _pruning(rows: int) -> None:
             print(f"  beside pruning            {result.beside:9.0f} users/s")
             print(f"  ratio                     {result.beside / result.alone:9.2f}     goal 0.80")
             print(f"  pruned                    {result.rows_per_second:9.0f} rows/s")
+
+
+def _exports(users: int) -> None:
+    print(
+        f"Files of {users} users with 3 tags and 5 custom fields, beside the database's own shell"
+    )
+    with databases("exports") as found:
+        for name, (url,) in found.items():
+            print(f"\n{name}", flush=True)
+            result = asyncio.run(exports.measure(url, name, users))
+            print("\n".join(exports.shown(result, name)), flush=True)
 
 
 def _importing(users: int) -> None:
