@@ -188,7 +188,7 @@ async def test_a_probe_that_a_killed_process_took_with_it_is_made_again(
         await emit(process.database, admin_id, [user_created(number) for number in range(1, 21)])
         async with process.running(deliver=True):
             await until(process.database, all_in("success"))
-        assert (await subscription(process.database, id_)).breaker == "closed"
+            assert (await subscription(process.database, id_)).breaker == "closed"
 
 
 async def test_a_test_that_succeeds_closes_the_breaker(api: Api, process: Process) -> None:

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from flowkick.core.clock import isoformat, parse_iso
 from flowkick.delivery import rate
 
 NOW = datetime(2025, 11, 6, 10, 30, tzinfo=UTC)
@@ -24,13 +25,21 @@ def test_moments_are_evenly_apart() -> None:
 
 
 def test_only_the_near_future_is_given_away() -> None:
-    assert rate.most(10, None, NOW) == 3
-    assert rate.most(10, NOW + timedelta(seconds=0.3), NOW) == 0
+    assert rate.most(10, None, NOW) == 6
+    assert rate.most(10, NOW + timedelta(seconds=0.6), NOW) == 0
     assert rate.most(0.5, NOW, NOW) == 1
 
 
 def test_little_of_the_time_that_passed_unused_is_made_up_for() -> None:
-    assert seconds(rate.reserve(10, NOW - timedelta(hours=1), NOW, 4)[0]) == [-0.1, 0, 0.1, 0.2]
+    assert seconds(rate.reserve(10, NOW - timedelta(hours=1), NOW, 4)[0]) == [-0.2, -0.1, 0, 0.1]
+
+
+@given(st.floats(0.01, 10_000), st.integers(1, 50))
+def test_what_sqlite_keeps_lets_no_request_come_sooner(limit: float, count: int) -> None:
+    _, next_at = rate.reserve(limit, None, NOW, count)
+    assert parse_iso(isoformat(next_at)) == next_at
+    beyond = next_at - NOW - timedelta(seconds=count / limit)
+    assert timedelta(0) <= beyond < timedelta(milliseconds=1)
 
 
 def test_a_claim_is_due_again_before_the_next_request_is() -> None:

@@ -170,7 +170,7 @@ class Engine:
         held = [Held(delivery, until) for delivery in claims.deliveries]
         self._held.update((one.claimed.id, one) for one in held)
         for id_, group in groupby(sorted(held, key=lane_of), key=lane_of):
-            self._put(id_, list(group), now)
+            self._put(id_, list(group))
         metrics.CLAIMED.set(len(self._held))
         return any(
             self._lanes.has_room(id_) and claims.taken.get(id_, 0) >= room
@@ -182,9 +182,9 @@ class Engine:
             if lane.rests_until is not None and lane.rests_until > now:
                 self._lanes.rest(id_)
 
-    def _put(self, id_: str, held: list[Held], now: datetime) -> None:
-        """Hand claimed deliveries to their lane, each at its moment."""
-        loop = asyncio.get_running_loop()
+    def _put(self, id_: str, held: list[Held]) -> None:
+        """Hand claimed deliveries to their lane, each at its moment, however long it took."""
+        loop, now = asyncio.get_running_loop(), self._clock()
         for moment, together in groupby(held, key=moment_of):
             if moment is None or moment <= now:
                 self._lanes.put(id_, together)
