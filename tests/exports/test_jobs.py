@@ -73,6 +73,14 @@ async def test_a_deleted_export_leaves_its_entry(api: Api, settings: Settings) -
     assert (await ended(api.http, export_id))["export"]["status"] == "completed"
 
 
+async def test_what_is_included_twice_is_there_once(api: Api) -> None:
+    await add(api.http, [{"firstName": "Ann"}])
+    export_id = await order(api.http, "json", includes=["qrCodes", "bookings", "qrCodes"])
+    await ended(api.http, export_id)
+    document = (await download(api.http, export_id)).json()
+    assert document["metadata"]["includes"] == ["qrCodes", "bookings"]
+
+
 @pytest.mark.parametrize(
     ("asked", "field"),
     [

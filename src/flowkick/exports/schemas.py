@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field
+from pydantic import AfterValidator, ConfigDict, Field
 
 from flowkick.core.schemas import (
     ApiInput,
@@ -24,6 +24,10 @@ FormatName = Literal["csv", "json", "ndjson", "xlsx", "parquet"]
 Include = Literal["bookings", "qrCodes", "interactionHistory", "conversations"]
 
 
+def _once(names: list[Include]) -> list[Include]:
+    return list(dict.fromkeys(names))
+
+
 class ExportInput(ApiInput):
     """A file that a job is to make."""
 
@@ -39,7 +43,7 @@ class ExportInput(ApiInput):
     limit: int | None = Field(
         None, ge=1, le=2**31 - 1, description="The newest so many; null for all."
     )
-    includes: list[Include] = Field(
+    includes: Annotated[list[Include], AfterValidator(_once)] = Field(
         [], max_length=4, description="What json and ndjson have beside the fields of users."
     )
     gzip: bool = Field(default=False, description="Compress the file.")
