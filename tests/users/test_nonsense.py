@@ -69,6 +69,26 @@ async def test_a_user_that_cannot_be_is_refused(api: Api, body: str) -> None:
     assert "user.updated" not in await names(api.database)
 
 
+@pytest.mark.parametrize(
+    "value", [{}, [1], "x" * 10_001, "a\x00b"], ids=["object", "array", "long text", "NUL"]
+)
+async def test_a_custom_fields_value_that_cannot_be_is_told_in_one_sentence(
+    api: Api, value: object
+) -> None:
+    sentence = (
+        "must be text of up to 10,000 characters that can be stored, a finite number, true, false"
+        " or null"
+    )
+    bad = {"manychatId": "1", "customFields": {"shoe size": value}}
+    answer = await api.http.post(USERS, json=bad)
+    assert answer.json()["details"] == [{"field": "customFields.shoe size", "problem": sentence}]
+    batch = await api.http.post(f"{USERS}/batch", json={"users": [bad]})
+    assert batch.json()["results"][0]["error"] == f"customFields.shoe size: {sentence}"
+    user = await create(api.http)
+    answer = await api.http.put(f"{USERS}/{user['id']}/custom-fields/a", json={"value": value})
+    assert answer.json()["details"] == [{"field": "value", "problem": sentence}]
+
+
 async def test_a_path_of_any_length_is_answered(api: Api) -> None:
     user = await create(api.http)
     for name in ("x" * 2000, "%00", "%ED%A0%80", "%FF", "..%2f..", "%20"):

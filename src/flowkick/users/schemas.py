@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field, StringConstraints
+from pydantic import ConfigDict, Field, GetCoreSchemaHandler, StringConstraints
+from pydantic_core import CoreSchema, core_schema
 
 from flowkick.core.schemas import ApiInput, ApiModel, Instant, Name, Storable, Success, Timestamp
 from flowkick.history.schemas import BookingOfUser, InteractionDay, QRCodeOfUser
@@ -18,7 +19,31 @@ Line = Annotated[str, StringConstraints(max_length=1000), Storable]
 OutsideId = Annotated[str, StringConstraints(min_length=1, max_length=255), Storable]
 Email = Annotated[str, StringConstraints(max_length=320, pattern=r"^[^@\s]+@[^@\s]+$"), Storable]
 FieldText = Annotated[str, StringConstraints(max_length=10_000), Storable]
-FieldInput = FieldText | bool | int | Number | None
+
+
+class _OneProblem:
+    """Refuses a value in one sentence, in place of one for each kind that it might be."""
+
+    def __init__(self, sentence: str) -> None:
+        self._sentence = sentence
+
+    def __get_pydantic_core_schema__(
+        self, source: Any, handler: GetCoreSchemaHandler
+    ) -> CoreSchema:
+        return core_schema.custom_error_schema(
+            handler(source),
+            custom_error_type="no_such_value",
+            custom_error_message=self._sentence,
+        )
+
+
+FieldInput = Annotated[
+    FieldText | bool | int | Number | None,
+    _OneProblem(
+        "must be text of up to 10,000 characters that can be stored, a finite number, true, false"
+        " or null"
+    ),
+]
 FieldType = Literal["text", "number", "date", "datetime", "boolean"]
 Count = Annotated[int, Field(ge=0, le=2**31 - 1)]
 
