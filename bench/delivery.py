@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import resource
 import time
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 import aiohttp
@@ -139,17 +140,26 @@ def open_process(database_url: str) -> Process:
     return Process(settings)
 
 
-async def record_and_deliver(database_url: str, url: str, events: int) -> Throughput:
-    """Record `events` events in transactions of 500 while the engine of this process delivers."""
+async def record_and_deliver(
+    database_url: str,
+    url: str,
+    events: int,
+    around: AbstractContextManager[object] | None = None,
+) -> Throughput:
+    """Record `events` events in transactions of 500 while the engine of this process delivers.
+
+    What is measured runs inside `around`.
+    """
     process = open_process(database_url)
     admin_id = await prepare(process, url)
     async with process.running(deliver=True):
         started, cpu = time.perf_counter(), _cpu()
-        for first in range(0, events, _BATCH):
-            async with process.database.transaction(admin_id) as session:
-                drafts = [draft(number) for number in range(first, min(first + _BATCH, events))]
-                await outbox.emit(session, drafts, source="api", now=system_clock())
-        await _all_delivered(process, events)
+        with around or nullcontext():
+            for first in range(0, events, _BATCH):
+                async with process.database.transaction(admin_id) as session:
+                    drafts = [draft(number) for number in range(first, min(first + _BATCH, events))]
+                    await outbox.emit(session, drafts, source="api", now=system_clock())
+            await _all_delivered(process, events)
         return Throughput(events, time.perf_counter() - started, _cpu() - cpu)
 
 

@@ -154,7 +154,7 @@ async def test_filters_choose_whom_it_sends_and_nobody_else_hears_of_it(api: Api
         assert started["count"] == 20
         assert started["filters"] == {"hasTag": ["VIP"]}
         await ended(api, webhook_id, started["id"], "backfill")
-        users = [one.json() for one in endpoint.arrivals[1:-1]]
+        users = [one.json() for one in (await endpoint.wait_for(22))[1:-1]]
         assert sorted(one["data"]["user"]["id"] for one in users) == sorted(
             id_ for n, id_ in enumerate(ids) if n % 3
         )
@@ -197,7 +197,9 @@ async def test_a_cancelled_one_says_so_and_a_stopped_worker_is_followed_by_anoth
             api = Api(url, admin_id, key, http, database)
             done = await ended(api, webhook_id, started["id"], "backfill")
             assert (done["status"], done["queued"], done["delivered"]) == ("completed", 300, 300)
-            sent = [one.json()["data"]["user"]["id"] for one in endpoint.arrivals[1:-1]]
+            sent = [
+                one.json()["data"]["user"]["id"] for one in (await endpoint.wait_for(302))[1:-1]
+            ]
             assert sorted(sent) == sorted(ids)
             endpoint.arrivals.clear()
             again = await backfill(http, webhook_id, rate=50)

@@ -44,7 +44,7 @@ POLL_SECONDS: Final = 1.0
 RELEASE_SECONDS: Final = 5.0
 GRACE_SECONDS: Final = 15.0
 _RECORD_BATCH: Final = 500
-_MOST_HELD: Final = 10
+_MOST_HELD: Final = 15
 """Deliveries claimed and not recorded, for each request that may be in flight."""
 _LINGER_SECONDS: Final = 0.04
 """How long the recorder gathers while the engine is busy: more rows a commit."""
@@ -149,12 +149,13 @@ class Engine:
             return False  # what was sent is recorded first
         now = self._clock()
         until = asyncio.get_running_loop().time() + self._lease
-        async with self.database.system_transaction() as session:
+        async with self.database.system_reading() as session:  # which takes no lock
             lanes = await sql.lanes(session)
-            self._rest(lanes, now)
-            rooms = self._lanes.rooms([id_ for id_, lane in lanes.items() if lane.due_at <= now])
-            if not rooms:
-                return False
+        self._rest(lanes, now)
+        rooms = self._lanes.rooms([id_ for id_, lane in lanes.items() if lane.due_at <= now])
+        if not rooms:
+            return False
+        async with self.database.system_transaction() as session:
             claims = await gates.claim(
                 session,
                 rooms,
@@ -173,7 +174,7 @@ class Engine:
             self._put(id_, list(group))
         metrics.CLAIMED.set(len(self._held))
         return any(
-            self._lanes.has_room(id_) and claims.taken.get(id_, 0) >= room
+            self._lanes.wants(id_) and claims.taken.get(id_, 0) >= room
             for id_, room in rooms.items()
         )
 
@@ -210,11 +211,11 @@ class Engine:
             await asyncio.wait_for(self._wake.wait(), wait)
 
     async def _next_due(self) -> datetime | None:
-        """When the next delivery is due that a lane has room for."""
+        """When the next delivery is due that a lane wants."""
         async with self.database.system_reading() as session:
             due = await sql.lanes(session)
         return min(
-            (lane.due_at for id_, lane in due.items() if self._lanes.has_room(id_)), default=None
+            (lane.due_at for id_, lane in due.items() if self._lanes.wants(id_)), default=None
         )
 
     # Send

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from enum import Enum, auto
+from enum import IntEnum, auto
 from time import monotonic
 from typing import Final, Generic, NamedTuple, TypeVar
 
@@ -36,16 +36,17 @@ _REMEMBERED: Final = 4096
 """Lanes without work whose windows are remembered."""
 
 
-class Pace(Enum):
-    """How the endpoint of a lane answered of late."""
+class Pace(IntEnum):
+    """How the endpoint of a lane answered of late. A number, since those are hashed fast."""
 
     NEW = auto()
     FAST = auto()
     SLOW = auto()
 
 
-_AHEAD: Final = {Pace.FAST: 3, Pace.NEW: 1, Pace.SLOW: 1}
-"""Deliveries claimed ahead for each slot, by the pace of their lanes."""
+_AHEAD: Final = {Pace.FAST: 6, Pace.NEW: 1, Pace.SLOW: 1}
+"""Deliveries claimed ahead for each slot, by the pace of their lanes. What a fast lane has while it
+waits for a claim lasts for one and a commit."""
 
 
 class Ticket(NamedTuple, Generic[T]):
@@ -83,9 +84,13 @@ class _Lane(Generic[T]):
             return int(self.window) * _AHEAD[self.pace] - len(self.waiting)
         return int(self.window) - len(self.started) - len(self.waiting)
 
+    def is_worth_a_claim(self) -> bool:
+        """Whether there is room for more than what still waits."""
+        return self.room() > len(self.waiting)
+
     def is_hungry(self) -> bool:
-        """Whether a claim is worth its cost."""
-        return self.more and self.room() > len(self.waiting)
+        """Whether to claim, once what waits has become less."""
+        return self.more and self.is_worth_a_claim()
 
 
 class Lanes(Generic[T]):
@@ -122,10 +127,13 @@ class Lanes(Generic[T]):
 
         What waits is bounded, however long the queues in the database are, and for each pace by
         itself, so that none takes another's place. Where the bound does not do for all, whoever
-        came after the last one served comes first.
+        came after the last one served comes first. Who has room for little asks again later: a
+        claim costs as much for one delivery as for fifty.
         """
-        for lane in self._lanes.values():
+        due = set(ids)
+        for id_, lane in self._lanes.items():
             self._check_pace(lane)
+            lane.more &= id_ in due
         lanes = [(id_, self._lane(id_)) for id_ in sorted(ids)]
         rooms: dict[str, int] = {}
         for pace, ahead in _AHEAD.items():
@@ -138,7 +146,9 @@ class Lanes(Generic[T]):
         last = self._last_granted[pace]
         later = [id_ for id_ in ids if id_ > last]
         rotated = later + ids[: len(ids) - len(later)]
-        wanted = {id_: room for id_ in rotated if (room := self._lanes[id_].room()) > 0}
+        wanted = {id_: self._lanes[id_].room() for id_ in rotated if self.wants(id_)}
+        for id_ in rotated:
+            self._lanes[id_].more |= id_ not in wanted
         share = max(budget // len(wanted), 1) if wanted else 0
         rooms: dict[str, int] = {}
         for id_, room in wanted.items():
@@ -149,10 +159,10 @@ class Lanes(Generic[T]):
             self._last_granted[pace] = id_
         return rooms
 
-    def has_room(self, id_: str) -> bool:
-        """Whether anything of this subscription could be claimed now."""
+    def wants(self, id_: str) -> bool:
+        """Whether what is due of this subscription is to be claimed now."""
         lane = self._lanes.get(id_)
-        return lane is None or lane.room() > 0
+        return lane is None or lane.is_worth_a_claim()
 
     @property
     def waiting(self) -> int:

@@ -98,6 +98,7 @@ UPDATE "WebhookDelivery" SET status = given.status, attempt = given.attempt,
     "orderingKey" = CASE WHEN given.in_line THEN "orderingKey" END
 FROM {given} WHERE "WebhookDelivery".id = given.id
 """,
+    often_alike=("status", "attempt", "last_attempt", "due_at", "finished_at", "note", "in_line"),
 )
 """Writes the next state of deliveries, ends their leases, and takes them out of their lines."""
 
@@ -140,6 +141,10 @@ LOG_ATTEMPTS: Final = BulkStatement.insert(
     "error_message",
     "duration_ms",
     "sent_at",
+    often_alike=(
+        *("admin_id", "subscription_id", "attempt", "trigger", "status", "status_code"),
+        *("response_body", "error_message"),
+    ),
 )
 
 

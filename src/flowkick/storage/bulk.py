@@ -49,15 +49,23 @@ class BulkStatement:
     """One statement over rows that stand in it as the table ``{given}``.
 
     `columns` gives the keys of a row and the PostgreSQL type of each; they are the columns of
-    ``given``, too.
+    ``given``, too. Those that are `often_alike` travel once, where each is the same in all rows:
+    a value in an array costs the driver and the database about a microsecond together.
     """
 
     columns: Mapping[str, str]
     sql: str
+    often_alike: tuple[str, ...] = ()
     _destination: _Destination | None = None
 
     @classmethod
-    def insert(cls, model: type[Base], *attributes: str, on_conflict: str | None = None) -> Self:
+    def insert(
+        cls,
+        model: type[Base],
+        *attributes: str,
+        on_conflict: str | None = None,
+        often_alike: tuple[str, ...] = (),
+    ) -> Self:
         """``INSERT`` of these attributes of `model`; `on_conflict` as in ``ON CONFLICT …``."""
         columns = {name: _column(model, name) for name in attributes}
         table, named = _table(model).name, [column.name for column in columns.values()]
@@ -65,11 +73,11 @@ class BulkStatement:
         names = ", ".join(f'"{name}"' for name in named)
         sql = f'INSERT INTO "{table}" ({names}) SELECT * FROM {{given}}'
         if on_conflict is None:
-            return cls(types, sql, _Destination(table, named, may_conflict=False))
+            return cls(types, sql, often_alike, _Destination(table, named, may_conflict=False))
         # Without WHERE, SQLite would read ON as the condition of a join.
         sql += f" WHERE true ON CONFLICT {on_conflict}"
         copied = _Destination(table, named, may_conflict=True)
-        return cls(types, sql, copied if on_conflict == DO_NOTHING else None)
+        return cls(types, sql, often_alike, copied if on_conflict == DO_NOTHING else None)
 
     async def run(self, session: AsyncSession, rows: Sequence[Row]) -> int:
         """Run it for all rows, each with every column; how many rows it wrote.
@@ -79,21 +87,27 @@ class BulkStatement:
         if not rows:
             return 0
         connection = await session.connection()
-        values: list[_Values] = list(map(itemgetter(*self.columns), rows))
+        alike = self._are_alike(rows)
         if is_sqlite(session):
-            document = msgspec.json.encode(self._as_json(values)).decode()
-            result = await connection.exec_driver_sql(self._sqlite, (document,))
-        elif len(rows) >= _COPIED and await self._copied(connection, values):
+            result = await connection.exec_driver_sql(*self._for_sqlite(rows, alike=alike))
+        elif len(rows) >= _COPIED and await self._copied(connection, rows):
             return len(rows)
         else:
-            arrays = tuple(map(list, zip(*values, strict=True)))
-            result = await connection.exec_driver_sql(self._postgresql, arrays)
+            result = await connection.exec_driver_sql(*self._for_postgresql(rows, alike=alike))
         return result.rowcount
 
-    async def _copied(self, connection: AsyncConnection, values: Sequence[_Values]) -> bool:
+    def _are_alike(self, rows: Sequence[Row]) -> bool:
+        """Whether all that is often alike is: all or nothing, so that there are two statements."""
+        first = rows[0]
+        return bool(self.often_alike) and all(
+            row[name] == first[name] for name in self.often_alike for row in rows
+        )
+
+    async def _copied(self, connection: AsyncConnection, rows: Sequence[Row]) -> bool:
         """Whether PostgreSQL took the rows by COPY, which fails where one is there already."""
         if self._destination is None:
             return False
+        values: list[_Values] = list(map(itemgetter(*self.columns), rows))
         if not self._destination.may_conflict:
             await _copy(connection, self._destination, values)
             return True
@@ -104,28 +118,57 @@ class BulkStatement:
             return False
         return True
 
-    def _as_json(self, values: Sequence[_Values]) -> list[_Values]:
-        """Rows as JSON carries them to SQLite."""
-        columns: list[Any] = list(zip(*values, strict=True))
-        for number, type_ in enumerate(self.columns.values()):
-            if type_ in _NOT_IN_JSON:
-                columns[number] = map(_plain, columns[number])
-        return list(zip(*columns, strict=True))
+    def _for_postgresql(self, rows: Sequence[Row], *, alike: bool) -> tuple[str, _Values]:
+        """The statement and its parameters: an array for each column, a value for those alike."""
+        shared = self.often_alike if alike else ()
+        arrays = [[row[name] for row in rows] for name in self.columns if name not in shared]
+        return self._postgresql[alike], (*arrays, *(rows[0][name] for name in shared))
+
+    def _for_sqlite(self, rows: Sequence[Row], *, alike: bool) -> tuple[str, _Values]:
+        """The statement and its parameters: a document of all rows, a value for those alike."""
+        shared = self.often_alike if alike else ()
+        columns: list[Any] = [
+            map(_plain, [row[name] for row in rows])
+            if type_ in _NOT_IN_JSON
+            else [row[name] for row in rows]
+            for name, type_ in self.columns.items()
+            if name not in shared
+        ]
+        document = msgspec.json.encode(list(zip(*columns, strict=True))).decode()
+        return self._sqlite[alike], (document, *(_plain(rows[0][name]) for name in shared))
 
     @cached_property
-    def _postgresql(self) -> str:
-        arrays = ", ".join(
-            f"${number}::{type_}[]" for number, type_ in enumerate(self.columns.values(), 1)
-        )
-        names = ", ".join(self.columns)
-        return self.sql.format(given=f"unnest({arrays}) AS given({names})")
+    def _postgresql(self) -> tuple[str, str]:
+        """The statements without columns that are alike, and with them."""
+        return self._postgresql_given(()), self._postgresql_given(self.often_alike)
+
+    def _postgresql_given(self, shared: Sequence[str]) -> str:
+        listed = [name for name in self.columns if name not in shared]
+        numbers = {name: f"${number}" for number, name in enumerate((*listed, *shared), 1)}
+        arrays = ", ".join(f"{numbers[name]}::{self.columns[name]}[]" for name in listed)
+        each = f"unnest({arrays}) AS given({', '.join(listed)})"
+        if shared:
+            selected = ", ".join(
+                f"{numbers[name]}::{type_} AS {name}" if name in shared else name
+                for name, type_ in self.columns.items()
+            )
+            each = f"(SELECT {selected} FROM {each}) AS given"
+        return self.sql.format(given=each)
 
     @cached_property
-    def _sqlite(self) -> str:
+    def _sqlite(self) -> tuple[str, str]:
+        """The statements without columns that are alike, and with them."""
+        return self._sqlite_given(()), self._sqlite_given(self.often_alike)
+
+    def _sqlite_given(self, shared: Sequence[str]) -> str:
+        listed = [name for name in self.columns if name not in shared]
+        values = {name: f"json_extract(value, '$[{at}]')" for at, name in enumerate(listed)}
+        values |= {name: f"?{number}" for number, name in enumerate(shared, 2)}
         extracted = ", ".join(
-            f"CAST({value} AS BLOB) AS {name}" if type_ == "bytea" else f"{value} AS {name}"
-            for number, (name, type_) in enumerate(self.columns.items())
-            if (value := f"json_extract(value, '$[{number}]')")
+            f"CAST({values[name]} AS BLOB) AS {name}"
+            if type_ == "bytea"
+            else f"{values[name]} AS {name}"
+            for name, type_ in self.columns.items()
         )
         # json_each writes a row's text anew for every column that asks for it, unless it is kept:
         # of 44 columns, that was four fifths of the time.

@@ -56,9 +56,10 @@ _ASKED_FOR_SQLITE: Final = """EXISTS (
 )"""
 _ASKED_FOR_POSTGRESQL: Final = """
     subscription.events ?| ARRAY[kind.event, kind.event_group, kind.event_all]"""
+_OFTEN_ALIKE: Final = ("admin_id", "event", "event_group", "event_all", "about", "created_at")
 _STATEMENTS: Final = {
-    True: BulkStatement(_COLUMNS, _SQL.replace("@asked_for", _ASKED_FOR_SQLITE)),
-    False: BulkStatement(_COLUMNS, _SQL.replace("@asked_for", _ASKED_FOR_POSTGRESQL)),
+    on_sqlite: BulkStatement(_COLUMNS, _SQL.replace("@asked_for", asked_for), _OFTEN_ALIKE)
+    for on_sqlite, asked_for in ((True, _ASKED_FOR_SQLITE), (False, _ASKED_FOR_POSTGRESQL))
 }
 NOBODY: Final[Mapping[str, str]] = MappingProxyType({})
 _PATTERNS: Final = {

@@ -47,6 +47,7 @@ SELECT given.id, given.admin_id, given.event, given.user_id, given.sequence, giv
     ) + 1, 0))
 FROM {given}
 """,
+    often_alike=("admin_id", "event", "created_at", "traceparent", "floor"),
 )
 _SNAPSHOT: Final = text("""
 SELECT pg_snapshot_xmin(now)::text::bigint, pg_snapshot_xmax(now)::text::bigint
