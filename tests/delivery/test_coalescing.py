@@ -72,6 +72,8 @@ async def test_updates_that_wait_become_the_latest(api: Api, process: Process) -
     shown = listed.json()["deliveries"]
     assert [one["status"] for one in shown] == ["success", *["superseded"] * 5, "success"]
     assert f"delivery {shown[0]['id']}" in shown[1]["errorMessage"]
+    resent = await api.http.post(f"/api/admin/deliveries/{shown[1]['id']}/resend")
+    assert resent.status_code == 409
 
 
 async def test_other_events_stay_where_they_are(api: Api, process: Process) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
+from datetime import timedelta
 from itertools import pairwise
 
 import pytest
@@ -13,7 +14,9 @@ from aiohttp import web
 from sqlalchemy import update
 
 from flowkick.app import Process
+from flowkick.core.clock import system_clock
 from flowkick.delivery.models import WebhookDelivery, WebhookEvent
+from flowkick.retention.service import Retention
 from flowkick.webhooks import payloads, samples
 from flowkick.webhooks.outbox import Draft
 from tests.conftest import new_admin
@@ -199,6 +202,51 @@ async def test_what_waits_is_lined_up_when_an_order_is_asked_for(
         await api.http.patch(path, json={"active": True})
         await until(api.database, all_in("success"))
     assert sequences(endpoint.arrivals) == list(range(1, 21))
+
+
+async def test_an_order_asked_for_while_something_is_in_flight_holds_up_nothing(
+    api: Api, process: Process
+) -> None:
+    async with Endpoint(delay=0.5) as endpoint:
+        webhook_id = await subscribe(process, api.admin_id, endpoint.url, ordering="none")
+        await emit(api.database, api.admin_id, [changed("usr_1", 1)])
+        await endpoint.wait_for(1)
+        await api.http.patch(f"/api/admin/webhooks/{webhook_id}", json={"ordering": "user"})
+        await emit(api.database, api.admin_id, [changed("usr_1", n) for n in (2, 3)])
+        await until(api.database, all_in("success"))
+    assert sequences(endpoint.arrivals) == [1, 2, 3]
+
+
+async def test_what_holds_up_a_line_is_kept_however_old(api: Api, process: Process) -> None:
+    mended = False
+
+    def answer(arrival: Arrival) -> web.Response:
+        return web.Response(status=200 if mended or sequences([arrival]) != [2] else 500)
+
+    async with Endpoint(answer) as endpoint:
+        _, ids = await _held_up(process, api.admin_id, endpoint.url)
+        in_a_year = Retention.of(
+            process.database, process.settings, lambda: system_clock() + timedelta(days=365)
+        )
+        await in_a_year.prune(pauses=0)
+        mended = True
+        again = await api.http.post(f"/api/admin/deliveries/{ids[1]}/resend")
+        assert again.json()["attempt"]["status"] == "success"
+        await until(api.database, all_in("success"))
+    assert sequences(endpoint.arrivals)[-2:] == [3, 5]
+
+
+async def test_one_users_backlog_holds_up_nobody_else(process: Process, admin_id: str) -> None:
+    """What is due of the others is found behind a long line by the first claims."""
+    async with Endpoint(refusing(1)) as endpoint:
+        await subscribe(process, admin_id, endpoint.url, retry_delay=3600)
+        await emit(process.database, admin_id, [changed("usr_1", n) for n in range(1, 901)])
+        await emit(process.database, admin_id, [changed("usr_2", 1000)])
+        async with process.running(deliver=True):
+            await endpoint.wait_for(2)
+        assert sequences(endpoint.arrivals) == [1, 1000]
+        parked = [row for row in await deliveries(process.database) if _is_parked(row)]
+    assert len(parked) == 899
 
 
 async def test_deactivating_and_activating_keeps_the_order(api: Api, process: Process) -> None:

@@ -103,7 +103,7 @@ async def copied(api: Api) -> dict[str, tuple[int, dict[str, Any]]]:
     for event in page["events"]:
         user, sequence = event["data"].get("user"), event["metadata"]["sequence"]
         if event["event"] == "user.deleted":
-            del kept[user["id"]]
+            kept.pop(user["id"], None)  # what was known of it is not in the feed any more
         elif user is not None and sequence >= kept.get(user["id"], (0,))[0]:
             kept[user["id"]] = (sequence, user)
     return kept

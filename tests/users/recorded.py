@@ -21,7 +21,15 @@ async def events(database: Database, user_id: str | None = None) -> list[Body]:
         statement = statement.where(WebhookEvent.user_id == user_id)
     async with database.system_reading() as session:
         rows = (await session.scalars(statement)).all()
-    return [msgspec.json.decode(row.body) for row in rows]
+    return [_body(row) for row in rows]
+
+
+def _body(row: WebhookEvent) -> Body:
+    """What it says; of an erased user, nothing is left but what it was."""
+    if row.body:
+        body: Body = msgspec.json.decode(row.body)
+        return body
+    return {"event": row.event, "data": {}, "metadata": {"sequence": row.sequence}}
 
 
 async def names(database: Database, user_id: str | None = None) -> list[str]:

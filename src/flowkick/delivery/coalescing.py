@@ -13,8 +13,7 @@ from datetime import datetime
 from itertools import groupby
 from typing import Any, Final
 
-from sqlalchemy import Row, func, insert, select
-from sqlalchemy.orm import aliased
+from sqlalchemy import Row, Select, func, insert, literal, select, union_all
 
 from flowkick.core.ids import new_id
 from flowkick.delivery import sql
@@ -49,9 +48,16 @@ class Lease:
 
 
 async def coalesce(
-    session: TenantSession, heads: Sequence[int], merger: Merger, lease: Lease, *, now: datetime
+    session: TenantSession,
+    heads: Sequence[Sequence[Any]],
+    merger: Merger,
+    lease: Lease,
+    *,
+    now: datetime,
 ) -> tuple[dict[int, sql.Leased], int]:
     """Let what waits behind leased deliveries, at the heads of their lines, become one with them.
+
+    `heads` are rows as `sql.lease_due` gives them.
 
     Gives the delivery that was leased in the stead of each, where there is one, and how many were
     superseded. Their subscriptions are locked.
@@ -76,20 +82,9 @@ async def coalesce(
     return stead, superseded
 
 
-async def _runs(session: TenantSession, heads: Sequence[int], event: str) -> list[_Run]:
+async def _runs(session: TenantSession, heads: Sequence[Sequence[Any]], event: str) -> list[_Run]:
     """The deliveries from each head on that can become one."""
-    head, behind = aliased(WebhookDelivery), aliased(WebhookDelivery)
-    place = func.row_number().over(partition_by=head.id, order_by=(behind.sequence, behind.id))
-    lines = (
-        select(head.id.label("head"), behind.id, place.label("place"))
-        .join(
-            behind,
-            (behind.subscription_id == head.subscription_id)
-            & (behind.ordering_key == head.ordering_key),
-        )
-        .where(among(session, head.id, heads))
-        .subquery()
-    )
+    lines = union_all(*(select(_line(head).subquery()) for head in heads)).subquery()
     delivery, recorded = WebhookDelivery, WebhookEvent
     statement = (
         select(
@@ -112,11 +107,21 @@ async def _runs(session: TenantSession, heads: Sequence[int], event: str) -> lis
         )
         .join(delivery, delivery.id == lines.c.id)
         .join(recorded, recorded.id == delivery.event_id)
-        .where(lines.c.place <= MOST)
-        .order_by(lines.c.head, lines.c.place)
+        .order_by(lines.c.head, delivery.sequence, delivery.id)
     )
     rows = (await session.execute(statement)).all()
     return [_run(line, event) for _head, line in groupby(rows, lambda row: row.head)]
+
+
+def _line(head: Sequence[Any]) -> Select[Any]:
+    """The deliveries from a head on, no more than can become one: read by the index of lines."""
+    delivery = WebhookDelivery
+    return (
+        select(literal(head[0]).label("head"), delivery.id)
+        .where(delivery.subscription_id == head[2], delivery.ordering_key == head[6])
+        .order_by(delivery.sequence, delivery.id)
+        .limit(MOST)
+    )
 
 
 _Run = Sequence[Row[Any]]
@@ -180,7 +185,7 @@ async def _queue(
             "event_id": event["id"],
             "event": event["event"],
             "status": DeliveryState.PENDING.value,
-            "attempt": 0,
+            "attempt": run[0].attempt,
             "last_attempt": 0,
             "due_at": lease.until,
             "lease_id": lease.id,
@@ -198,7 +203,7 @@ async def _queue(
             row["admin_id"],
             row["subscription_id"],
             row["event_id"],
-            0,
+            row["attempt"],
             0,
             row["ordering_key"],
         )

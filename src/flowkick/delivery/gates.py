@@ -101,7 +101,13 @@ async def claim(
     )
     if not gates:
         return claims
-    taken = {id_: n for id_, n in claims.taken.items() if narrowed[id_] == rooms[id_]}
+    through_gate = {one.endpoint.subscription_id for one in claims.deliveries}
+    taken = {
+        # Where only what had to be parked was found, another look brings what is behind it.
+        id_: rooms[id_] if id_ not in through_gate else n
+        for id_, n in claims.taken.items()
+        if narrowed[id_] == rooms[id_] or id_ not in through_gate
+    }
     limited = (id_ for id_ in gates if gates[id_].rate is not None and id_ in passing)
     metrics.RATE_LIMITED.inc(sum(narrowed[id_] < rooms[id_] for id_ in limited))
     through = await _let_through(session, gates, claims, now, lease)
@@ -113,9 +119,11 @@ async def _lock(
 ) -> dict[str, _Gate]:
     """The gates of those that have one; all rows that this claim locks, in one order."""
     gated = {id_ for id_ in rooms if lanes[id_].gated}
-    if not gated:
-        return {}
+    # Those with an order, too, before their deliveries are: whoever holds a subscription and then
+    # writes what waits for it would meet a claim that does it the other way round.
     locked = gated | {id_ for id_ in rooms if lanes[id_].ordered}
+    if not locked:
+        return {}
     model = WebhookSubscription
     rows = await session.execute(
         select(

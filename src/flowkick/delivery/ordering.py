@@ -78,6 +78,39 @@ async def park(session: TenantSession, claimed: Sequence[int]) -> set[int]:
     return set((await session.scalars(statement, execution_options=_NO_SYNC)).all())
 
 
+_AHEAD: Final = 1000
+
+
+async def park_ahead(
+    session: TenantSession, subscription_ids: Iterable[str], now: datetime
+) -> None:
+    """Park what is due next of these subscriptions and is behind others in its line.
+
+    So a long line takes up few claims, and other users are not held up by it. The subscriptions
+    are locked.
+    """
+    delivery = WebhookDelivery
+    for subscription_id in sorted(subscription_ids):
+        ahead = (
+            select(delivery.id)
+            .where(delivery.subscription_id == subscription_id, delivery.due_at <= now)
+            .order_by(delivery.due_at, delivery.id)
+            .limit(_AHEAD)
+            .subquery()
+        )
+        await session.execute(
+            update(delivery)
+            .where(
+                delivery.id.in_(select(ahead.c.id)),
+                delivery.ordering_key.is_not(None),
+                delivery.lease_id.is_(None),
+                _is_behind(),
+            )
+            .values(due_at=None),
+            execution_options=_NO_SYNC,
+        )
+
+
 async def promote(session: TenantSession, lines: Collection[Line], now: datetime) -> int:
     """Make the first of each of these lines due, where it was parked; how many were.
 

@@ -62,18 +62,10 @@ class Claimed:
     endpoint: Endpoint
     message: Message
     policy: RetryPolicy
-    ordering_key: str | None = None
     probe: bool = False
     """Whether what comes of it decides over a breaker."""
     not_before: datetime | None = None
     """The moment that the limit of its subscription gives it; None where there is none."""
-
-    @property
-    def line(self) -> Line | None:
-        """The line that it is the first of; None where it stands in none."""
-        if self.ordering_key is None:
-            return None
-        return Line(self.endpoint.subscription_id, self.ordering_key)
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,11 +118,11 @@ async def claim(
     if not rows:
         return Claims()
     taken = Counter(row[2] for row in rows)
-    rows = await _first_of_lines(session, rows)
+    rows = await _first_of_lines(session, rows, now)
     targets = await _targets(session, {row[2] for row in rows})
     stead: Mapping[int, sql.Leased] = {}
     superseded = 0
-    if heads := [row[0] for row in rows if row[6] is not None and _coalesces(targets.get(row[2]))]:
+    if heads := [row for row in rows if row[6] is not None and _coalesces(targets.get(row[2]))]:
         owner = Lease(lease_id, now + lease)
         stead, superseded = await coalesce(session, heads, merger, owner, now=now)
     rows = [stead.get(row[0], row) for row in rows]
@@ -159,7 +151,6 @@ async def claim(
                     target.endpoint,
                     message,
                     target.policy,
-                    key,
                 )
             )
     await sql.SETTLE.run(session, unsendable)
@@ -167,13 +158,17 @@ async def claim(
     return Claims(claimed, taken, superseded)
 
 
-async def _first_of_lines(session: TenantSession, rows: Sequence[Any]) -> Sequence[Any]:
+async def _first_of_lines(
+    session: TenantSession, rows: Sequence[Any], now: datetime
+) -> Sequence[Any]:
     """What was leased and may be sent now; the rest waits for what is before it."""
     in_line = [row for row in rows if row[6] is not None]
     if not in_line:
         return rows
     await ordering.lock(session, {row[2] for row in in_line})
     parked = await ordering.park(session, [row[0] for row in in_line])
+    if crowded := {row[2] for row in in_line if row[0] in parked}:
+        await ordering.park_ahead(session, crowded, now)
     return [row for row in rows if row[0] not in parked]
 
 
@@ -268,8 +263,8 @@ async def record(
                 in_line=status is DeliveryState.FAILED and subscription.on_give_up == ordering.HOLD,
             )
         )
-        if claimed.line is not None and not settled[-1]["in_line"]:
-            left.add(claimed.line)
+        if (key := ours[claimed.id]) is not None and not settled[-1]["in_line"]:
+            left.add(Line(claimed.endpoint.subscription_id, key))
         attempts.append(_attempt(claimed, outcome))
         recorded.statuses.append(status)
         if status is DeliveryState.FAILED:
@@ -296,15 +291,17 @@ async def settle_unlogged(
     """End a delivery whose attempt can't be logged; no counter and no retry tells of it."""
     claimed = result.claimed
     await ordering.lock(session, [claimed.endpoint.subscription_id])
-    if not await _still_leased(session, [result], lease_id):
+    ours = await _still_leased(session, [result], lease_id)
+    if not ours:
         return
     state = DeliveryState.SUCCESS if result.outcome.success else DeliveryState.FAILED
     settled = sql.settled(
         claimed.id, state, claimed.scheduled, now, last_attempt=claimed.attempt, note=_UNLOGGED
     )
     await sql.SETTLE.run(session, [settled])
-    if claimed.line is not None:
-        await ordering.promote(session, [claimed.line], now)
+    if (key := ours[claimed.id]) is not None:
+        line = Line(claimed.endpoint.subscription_id, key)
+        await ordering.promote(session, [line], now)
 
 
 def _given_up(result: Result) -> GivenUp:
@@ -332,14 +329,15 @@ def _attempt(claimed: Claimed, outcome: Outcome) -> dict[str, Any]:
 
 async def _still_leased(
     session: TenantSession, results: Sequence[Result], lease_id: str
-) -> set[int]:
+) -> dict[int, str | None]:
+    """Which of these are still ours, and in whose line each stands now; their rows are locked."""
     ids = sorted(result.claimed.id for result in results)
-    rows = await session.scalars(
-        select(WebhookDelivery.id)
+    rows = await session.execute(
+        select(WebhookDelivery.id, WebhookDelivery.ordering_key)
         .where(among(session, WebhookDelivery.id, ids), WebhookDelivery.lease_id == lease_id)
         .with_for_update()
     )
-    return set(rows)
+    return {row.id: row.ordering_key for row in rows}
 
 
 async def end_unfinished(

@@ -68,12 +68,12 @@ def redacted(event: str, body: bytes, user_id: str) -> bytes:
 async def end_deliveries(session: TenantSession, user_id: str, *, but: str, now: datetime) -> int:
     """End what is not delivered yet; who sends one just now, records nothing of it any more."""
     of_them = _of(user_id, but)
-    await ordering.let_pass(session, of_them)  # the last event of all comes through
-    ended = 0
-    # Whoever merges waiting updates of the user meanwhile is waited for, and what it queues is
-    # seen only by the statement after that.
+    # Whoever merges or records waiting deliveries of the user meanwhile is waited for, and what it
+    # queues is seen only by the statement after that: hence once more, always.
+    ended = await end_unfinished(session, of_them, note=_ERASED, now=now)
     while more := await end_unfinished(session, of_them, note=_ERASED, now=now):
         ended += more
+    await ordering.let_pass(session, of_them)  # the last event of all comes through
     return ended
 
 

@@ -23,6 +23,10 @@ from flowkick.storage.dialects import among
 from flowkick.storage.tenancy import TenantSession
 
 _LOOSE: Final = {"synchronize_session": False}
+_BUSY: Final = or_(
+    WebhookDelivery.status.in_(UNFINISHED), WebhookDelivery.ordering_key.is_not(None)
+)
+"""Not finished, or given up and holding up its line until it is sent with success."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +85,7 @@ def _count(model: Any, *where: ColumnElement[bool]) -> Select[int]:
 async def _events(session: TenantSession, after: str, before: datetime, size: int) -> Step:
     """Events with their deliveries and attempts, unless one is not finished, or not that old."""
     ids, old = await _next_events(session, after, before, size)
-    recent = or_(WebhookDelivery.status.in_(UNFINISHED), WebhookDelivery.created_at >= before)
+    recent = or_(_BUSY, WebhookDelivery.created_at >= before)
     gone = await _without(session, old, recent)
     chosen = select(WebhookDelivery.id).where(among(session, WebhookDelivery.event_id, gone))
     deliveries = list(await session.scalars(chosen.order_by(WebhookDelivery.id)))
@@ -100,7 +104,7 @@ async def _events(session: TenantSession, after: str, before: datetime, size: in
 async def _bodies(session: TenantSession, after: str, before: datetime, size: int) -> Step:
     """The bytes of events that nothing has to send any more."""
     ids, old = await _next_events(session, after, before, size)
-    gone = await _without(session, old, WebhookDelivery.status.in_(UNFINISHED))
+    gone = await _without(session, old, _BUSY)
     result: Any = await session.execute(
         update(WebhookEvent)
         .where(among(session, WebhookEvent.id, gone), func.length(WebhookEvent.body) > 0)

@@ -125,6 +125,8 @@ async def resend(context: Context, admin_id: str, delivery_id: int) -> dict[str,
         )
         if event is None or not event.body:
             raise Conflict("The body of this event is no longer kept, so it can't be sent again.")
+        if delivery.status == DeliveryState.SUPERSEDED:
+            raise Conflict(str(delivery.note))
         if await ordering.is_behind(session, delivery_id):
             raise Conflict(_BEHIND)
     message = Message(event.event, event.id, event.created_at, event.body)

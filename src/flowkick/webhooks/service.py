@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import select, update
 
@@ -143,7 +143,7 @@ async def change_subscription(
         await session.flush()
         await hold_waiting(session, subscription_id)
     await session.flush()
-    await _change_lines(session, subscription, was_ordered, now)
+    await _change_lines(session, subscription, was_ordered, given, now)
     return subscription, released, discarded
 
 
@@ -169,8 +169,15 @@ def _check_order(subscription: WebhookSubscription) -> None:
         raise InvalidInput(f"{missing[0]}: {problem}", details=details)
 
 
+_MOVES_LINES: Final = frozenset({"on_give_up", "active"})
+
+
 async def _change_lines(
-    session: TenantSession, subscription: WebhookSubscription, was_ordered: str, now: datetime
+    session: TenantSession,
+    subscription: WebhookSubscription,
+    was_ordered: str,
+    given: Mapping[str, Any],
+    now: datetime,
 ) -> None:
     """Bring what waits in line with a subscription's new order, and wake the engine."""
     theirs = WebhookDelivery.subscription_id == subscription.id
@@ -179,9 +186,11 @@ async def _change_lines(
             await ordering.line_up(session, subscription.id)
         else:
             await ordering.break_up(session, subscription.id, now)
-    elif subscription.on_give_up == ordering.HOLD or not await ordering.let_pass(session, theirs):
+    elif subscription.ordering != ordering.BY_USER or not _MOVES_LINES & given.keys():
         return
     else:
+        if subscription.on_give_up != ordering.HOLD:
+            await ordering.let_pass(session, theirs)
         await ordering.promote_all(session, theirs, now=now)
     await wake_engine(session)
 
@@ -216,6 +225,7 @@ async def delete_subscription(
     await session.flush()
     theirs = WebhookDelivery.subscription_id == subscription_id
     await end_unfinished(session, theirs, note=DELETED, now=now)
+    await ordering.let_pass(session, theirs)
     return subscription
 
 
