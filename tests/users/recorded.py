@@ -29,7 +29,8 @@ def _body(row: WebhookEvent) -> Body:
     if row.body:
         body: Body = msgspec.json.decode(row.body)
         return body
-    return {"event": row.event, "data": {}, "metadata": {"sequence": row.sequence}}
+    data = {"user": {"id": row.user_id}}
+    return {"event": row.event, "data": data, "metadata": {"sequence": row.sequence}}
 
 
 async def names(database: Database, user_id: str | None = None) -> list[str]:
