@@ -148,8 +148,7 @@ LOG_ATTEMPTS: Final = BulkStatement.insert(
 )
 
 
-_BESIDE: Final = BulkStatement.insert(
-    WebhookEvent,
+EVENT_COLUMNS: Final = (
     "id",
     "admin_id",
     "event",
@@ -158,8 +157,9 @@ _BESIDE: Final = BulkStatement.insert(
     "body",
     "created_at",
     "traceparent",
-    "position",
 )
+"""The attributes of an event that whoever records it gives; its position in the feed is apart."""
+_BESIDE: Final = BulkStatement.insert(WebhookEvent, *EVENT_COLUMNS, "position")
 
 
 class Lane(NamedTuple):

@@ -18,22 +18,13 @@ from typing import Any, Final
 from sqlalchemy import func, select, text
 
 from flowkick.delivery.models import WebhookEvent
+from flowkick.delivery.sql import EVENT_COLUMNS
 from flowkick.storage.bulk import BulkStatement
 from flowkick.storage.dialects import is_sqlite
 from flowkick.storage.tenancy import TenantSession
 
 # The column's default is the number of the transaction, with COPY as with INSERT.
-_RECORD_POSTGRESQL: Final = BulkStatement.insert(
-    WebhookEvent,
-    "id",
-    "admin_id",
-    "event",
-    "user_id",
-    "sequence",
-    "body",
-    "created_at",
-    "traceparent",
-)
+_RECORD_POSTGRESQL: Final = BulkStatement.insert(WebhookEvent, *EVENT_COLUMNS)
 # Not before the moment in milliseconds: who has read a list goes on rightly though all of it was
 # removed since, or the file is an older copy of itself.
 _RECORD_SQLITE: Final = BulkStatement(
