@@ -13,6 +13,7 @@ import httpx
 import pytest
 import pytest_asyncio
 
+from flowkick import app
 from flowkick.app import Process
 from flowkick.auth.service import create_admin, create_key
 from flowkick.core.clock import system_clock
@@ -26,6 +27,18 @@ from tests.support.server import Api, running_server
 MASTER_KEY = "0123456789abcdef0123456789abcdef"
 # Nothing here speaks TLS, and reading the authorities that are trusted takes longer than a test.
 NO_AUTHORITIES = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def collector_quietened_once() -> Iterator[None]:
+    """Let not each process that starts tell the collector to pass over what it finds.
+
+    Here that would be everything that the tests before have left behind.
+    """
+    app.quieten_collector()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(app, "quieten_collector", lambda: None)
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -89,9 +102,13 @@ async def database(settings: Settings) -> AsyncIterator[Database]:
 
 
 @pytest_asyncio.fixture
-async def process(settings: Settings, database: Database) -> Process:
+async def process(settings: Settings, database: Database) -> AsyncIterator[Process]:
     """A process over the migrated database; not started."""
-    return Process(settings)
+    process = Process(settings)
+    yield process
+    # A test that looks at the database once more has opened connections anew; uvloop may wait for
+    # ever for those that are open when it closes.
+    await process.database.close()
 
 
 @pytest_asyncio.fixture

@@ -10,9 +10,10 @@ import pytest
 from aiohttp import web
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from sqlalchemy import update
 
 from flowkick.app import Process
-from flowkick.delivery.models import WebhookDelivery
+from flowkick.delivery.models import WebhookDelivery, WebhookEvent
 from flowkick.webhooks.catalogue import CATALOGUE
 from tests.support.endpoint import Arrival, Endpoint
 from tests.support.factories import all_in, create_subscription, deliveries, until
@@ -210,3 +211,23 @@ async def test_the_receiver_ends_with_our_state(
     assert [tag["name"] for tag in copy["tags"]] == [tag["name"] for tag in ours["tags"]]
     numbers = [arrival.json()["metadata"]["sequence"] for arrival in endpoint.arrivals]
     assert numbers == sorted(set(numbers))
+
+
+async def test_updates_that_cannot_be_joined_go_as_they_are(api: Api, process: Process) -> None:
+    async with Endpoint() as endpoint:
+        webhook_id = await subscribe(process, api.admin_id, endpoint.url)
+        user_id, other_id = await add_user(api), await add_user(api)
+        for number in range(3):
+            await change(api, user_id, email=f"{number}@example.com")
+            await change(api, other_id, email=f"other{number}@example.com")
+        odd = next(r.event_id for r in await deliveries(api.database) if r.event == "user.updated")
+        async with process.database.transaction(api.admin_id) as session:
+            await session.execute(
+                update(WebhookEvent).where(WebhookEvent.id == odd).values(body=b'{"odd": true}')
+            )
+        await activate(api, webhook_id)
+        rows = await until(api.database, all_in(*ENDED))
+    # The odd one goes alone; those after it become one, as do those of the other user.
+    assert [row.status for row in rows].count("superseded") == 2 + 3
+    assert len(endpoint.arrivals) == 2 + 3
+    assert odd in {arrival.event_id for arrival in endpoint.arrivals}

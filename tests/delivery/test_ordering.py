@@ -15,6 +15,7 @@ from sqlalchemy import update
 
 from flowkick.app import Process
 from flowkick.core.clock import system_clock
+from flowkick.delivery import engine
 from flowkick.delivery.models import WebhookDelivery, WebhookEvent
 from flowkick.retention.service import Retention
 from flowkick.webhooks import payloads, samples
@@ -260,6 +261,22 @@ async def test_deactivating_and_activating_keeps_the_order(api: Api, process: Pr
         await api.http.patch(path, json={"active": True})
         await until(api.database, all_in("success"))
     assert sequences(endpoint.arrivals) == [1, 1, 2, 3]
+
+
+async def test_a_line_that_stands_still_is_found(
+    process: Process, admin_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine, "STALLED_SECONDS", 0.05)
+    async with Endpoint() as endpoint:
+        await subscribe(process, admin_id, endpoint.url)
+        users = [f"usr_{n}" for n in range(30)]
+        for number in (1, 2):
+            await emit(process.database, admin_id, [changed(user, number) for user in users])
+        async with process.database.system_transaction() as session:
+            await session.execute(update(WebhookDelivery).values(due_at=None))
+        async with process.running(deliver=True):
+            await until(process.database, all_in("success"))
+    assert sorted(sequences(endpoint.arrivals)) == [*[1] * 30, *[2] * 30]
 
 
 async def test_an_event_that_is_no_longer_kept_holds_up_nothing(

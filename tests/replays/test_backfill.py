@@ -23,7 +23,7 @@ from tests.conftest import client, new_admin
 from tests.feed.test_reconcile import documented_hash, states
 from tests.replays.test_replay import ended, subscribe
 from tests.support.endpoint import Arrival, Endpoint
-from tests.support.factories import deliveries
+from tests.support.factories import deliveries, until
 from tests.support.server import Api, running_server
 
 DOCS = Path(__file__).parents[2] / "docs" / "receivers.md"
@@ -212,3 +212,22 @@ async def test_a_cancelled_one_says_so_and_a_stopped_worker_is_followed_by_anoth
             last = endpoint.arrivals[-1].json()
     assert last["data"]["status"] == "cancelled"
     assert last["data"]["count"] < 300
+
+
+async def test_a_backfill_ends_although_a_failure_holds_up_some_of_it(api: Api) -> None:
+    def answer(arrival: Arrival) -> web.Response:
+        user = arrival.json()["data"].get("user")
+        return web.Response(status=500 if user and user["manychatId"] == "0" else 200)
+
+    async with Endpoint(answer) as endpoint:
+        webhook_id = await subscribe(api, endpoint, ordering="user", onGiveUp="hold")
+        await make_users(api.http, 3)
+        await until(api.database, lambda rows: [row.status for row in rows].count("failed") == 1)
+        started = await backfill(api.http, webhook_id)
+        await endpoint.wait_for(7)
+        path = f"/api/admin/webhooks/{webhook_id}/backfills/{started['id']}"
+        shown = (await api.http.get(path)).json()["backfill"]
+    assert [shown[name] for name in ("queued", "delivered", "failed", "waiting")] == [3, 2, 0, 1]
+    assert endpoint.arrivals[-1].event == "backfill.completed"
+    told = endpoint.arrivals[-1].json()["data"]
+    assert [told[name] for name in ("count", "delivered", "failed")] == [3, 2, 0]

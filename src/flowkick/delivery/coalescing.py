@@ -16,17 +16,24 @@ from typing import Any, Final
 from sqlalchemy import Row, Select, func, insert, literal, select, union_all
 
 from flowkick.core.ids import new_id
+from flowkick.core.logs import get_logger
 from flowkick.delivery import sql
 from flowkick.delivery.models import WebhookDelivery, WebhookEvent
 from flowkick.delivery.states import WAITING, DeliveryState
 from flowkick.storage.dialects import among
 from flowkick.storage.tenancy import TenantSession
 
+_log = get_logger(__name__)
+
 MOST: Final = 100
 """So many updates become one at a time."""
 MOST_BYTES: Final = 1 << 20
 """So large their bodies may be together; what is behind them becomes one after them."""
 _LINES_AT_ONCE: Final = 10
+
+
+class Unmergeable(Exception):
+    """A body is not what those who know what events mean expect of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +43,7 @@ class Merger:
     event: str
     """Their name."""
     merge: Callable[[Sequence[bytes], str], bytes]
-    """From bodies, in order, and the id of the new event, its body."""
+    """From bodies, in order, and the id of the new event, its body; or raises Unmergeable."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,17 +74,16 @@ async def coalesce(
     for start in range(0, len(heads), _LINES_AT_ONCE):
         some = heads[start : start + _LINES_AT_ONCE]
         runs = [run for run in await _runs(session, some, merger.event) if len(run) > 1]
-        if not runs:
+        if not (runs and (merged := await _record(session, runs, merger))):
             continue
-        events = await _record(session, runs, merger)
-        leased = await _queue(session, events, runs, lease, now)
+        leased = await _queue(session, merged, lease, now)
         ended = [
             _superseded(row, new.id, now)
-            for run, new in zip(runs, leased, strict=True)
+            for (run, _), new in zip(merged, leased, strict=True)
             for row in run
         ]
         await sql.SETTLE.run(session, ended)
-        stead |= {run[0].head: new for run, new in zip(runs, leased, strict=True)}
+        stead |= {run[0].head: new for (run, _), new in zip(merged, leased, strict=True)}
         superseded += len(ended)
     return stead, superseded
 
@@ -141,26 +147,30 @@ def _run(line: Iterable[Row[Any]], event: str) -> _Run:
 
 async def _record(
     session: TenantSession, runs: Sequence[_Run], merger: Merger
-) -> Sequence[Mapping[str, Any]]:
-    """Record the event that stands for each run, as of the last of it."""
+) -> Sequence[tuple[_Run, Mapping[str, Any]]]:
+    """Record the event that stands for each run, as of the last of it; what can't merge is left."""
     bodies = await _bodies(session, [row.event_id for run in runs for row in run])
-    events = []
+    merged = []
     for run in runs:
         event_id, last = new_id("evt"), run[-1]
-        events.append(
-            {
-                "id": event_id,
-                "admin_id": last.admin_id,
-                "event": last.event,
-                "user_id": last.user_id,
-                "sequence": last.sequence,
-                "body": merger.merge([bodies[row.event_id] for row in run], event_id),
-                "created_at": last.created_at,
-                "traceparent": last.traceparent,
-            }
-        )
-    await sql.record_beside(session, events)
-    return events
+        try:
+            body = merger.merge([bodies[row.event_id] for row in run], event_id)
+        except Unmergeable:  # each goes as it is
+            _log.error("updates_unmergeable", events=[row.event_id for row in run])
+            continue
+        event = {
+            "id": event_id,
+            "admin_id": last.admin_id,
+            "event": last.event,
+            "user_id": last.user_id,
+            "sequence": last.sequence,
+            "body": body,
+            "created_at": last.created_at,
+            "traceparent": last.traceparent,
+        }
+        merged.append((run, event))
+    await sql.record_beside(session, [event for _, event in merged])
+    return merged
 
 
 async def _bodies(session: TenantSession, ids: Sequence[str]) -> dict[str, bytes]:
@@ -171,8 +181,7 @@ async def _bodies(session: TenantSession, ids: Sequence[str]) -> dict[str, bytes
 
 async def _queue(
     session: TenantSession,
-    events: Sequence[Mapping[str, Any]],
-    runs: Sequence[_Run],
+    merged: Sequence[tuple[_Run, Mapping[str, Any]]],
     lease: Lease,
     now: datetime,
 ) -> list[sql.Leased]:
@@ -193,7 +202,7 @@ async def _queue(
             "sequence": run[-1].sequence,
             "created_at": now,
         }
-        for event, run in zip(events, runs, strict=True)
+        for run, event in merged
     ]
     queued = await session.execute(insert(delivery).returning(delivery.event_id, delivery.id), rows)
     ids: dict[str, int] = {row.event_id: row.id for row in queued}

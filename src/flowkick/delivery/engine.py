@@ -22,7 +22,7 @@ from flowkick.core.clock import Clock
 from flowkick.core.errors import SettingsError
 from flowkick.core.ids import new_id
 from flowkick.core.logs import get_logger
-from flowkick.delivery import gates, holding, leases, queue, sql
+from flowkick.delivery import gates, leases, nets, queue, sql
 from flowkick.delivery.breaker import is_overloaded
 from flowkick.delivery.client import Sender
 from flowkick.delivery.held import Held, lane_of, moment_of
@@ -41,7 +41,8 @@ _T = TypeVar("_T")
 
 POLL_SECONDS: Final = 1.0
 """The net below the wake-ups: how long an idle engine goes without looking."""
-RELEASE_SECONDS: Final = 5.0
+HELD_SECONDS: Final = 5.0
+STALLED_SECONDS: Final = 60.0
 GRACE_SECONDS: Final = 15.0
 _RECORD_BATCH: Final = 500
 _MOST_HELD: Final = 15
@@ -105,7 +106,8 @@ class Engine:
         recorder = self._task(self._record())
         keepers = [
             self._task(self._every(self._lease / 3, self._extend)),
-            self._task(self._every(RELEASE_SECONDS, self._release)),
+            self._task(self._every(HELD_SECONDS, partial(self._catch, nets.catch_held))),
+            self._task(self._every(STALLED_SECONDS, partial(self._catch, nets.catch_stalled))),
             self._task(self._every(POLL_SECONDS, self._show_lanes)),
         ]
         try:
@@ -334,10 +336,8 @@ class Engine:
         for held in old:
             held.until = now + self._lease
 
-    async def _release(self) -> None:
-        async with self.database.system_transaction() as session:
-            released = await holding.release_held(session, self._clock())
-        if released:
+    async def _catch(self, net: Callable[[Database, datetime], Awaitable[int]]) -> None:
+        if await net(self.database, self._clock()):
             self.wake()
 
     async def _show_lanes(self) -> None:

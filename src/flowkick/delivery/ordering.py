@@ -15,7 +15,8 @@ from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import ColumnElement, and_, exists, select, tuple_, update
+from sqlalchemy import ColumnElement, and_, exists, select, text, tuple_, update
+from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 
 from flowkick.delivery.models import WebhookDelivery, WebhookEvent, WebhookSubscription
@@ -43,6 +44,25 @@ WHERE "WebhookDelivery".id = line.first AND "dueAt" IS NULL AND "leaseId" IS NUL
     AND status IN ('pending', 'retrying')
 """,
 )
+# Steps from the head of one line to that of the next through the index, however long they are.
+_STALLED: Final = text("""
+WITH RECURSIVE head(id) AS (
+    SELECT (
+        SELECT id FROM "WebhookDelivery" WHERE "orderingKey" IS NOT NULL
+        ORDER BY "subscriptionId", "orderingKey", sequence, id LIMIT 1
+    )
+    UNION ALL
+    SELECT (
+        SELECT id FROM "WebhookDelivery"
+        WHERE "orderingKey" IS NOT NULL
+            AND ("subscriptionId", "orderingKey") > (former."subscriptionId", former."orderingKey")
+        ORDER BY "subscriptionId", "orderingKey", sequence, id LIMIT 1
+    )
+    FROM head JOIN "WebhookDelivery" AS former ON former.id = head.id
+)
+SELECT id FROM head JOIN "WebhookDelivery" USING (id)
+WHERE "dueAt" IS NULL AND "leaseId" IS NULL AND status IN ('pending', 'retrying')
+""")
 
 
 class Line(NamedTuple):
@@ -133,6 +153,24 @@ async def promote_all(session: TenantSession, *where: ColumnElement[bool], now: 
     return int(result.rowcount)
 
 
+async def find_stalled(session: AsyncSession) -> Sequence[int]:
+    """Deliveries that are parked although they are the first of their lines: there should be none.
+
+    `promote_stalled` mends that.
+    """
+    return (await session.scalars(_STALLED)).all()
+
+
+async def promote_stalled(session: TenantSession, ids: Sequence[int], now: datetime) -> int:
+    """Make such deliveries due, if they still are; needs no lock, since a claim looks again."""
+    delivery = WebhookDelivery
+    result: Any = await session.execute(
+        update(delivery).where(among(session, delivery.id, ids), _is_parked()).values(due_at=now),
+        execution_options=_NO_SYNC,
+    )
+    return int(result.rowcount)
+
+
 def _is_parked() -> ColumnElement[bool]:
     delivery = WebhookDelivery
     return and_(
@@ -143,18 +181,22 @@ def _is_parked() -> ColumnElement[bool]:
     )
 
 
-def _is_behind() -> ColumnElement[bool]:
-    """Whether another delivery stands before this one in its line."""
+def _is_behind(*states: DeliveryState) -> ColumnElement[bool]:
+    """Whether another delivery, of one of these states, stands before this one in its line."""
     delivery, before = WebhookDelivery, aliased(WebhookDelivery)
-    return exists(
-        select(before.id)
-        .where(
-            before.subscription_id == delivery.subscription_id,
-            before.ordering_key == delivery.ordering_key,
-            tuple_(before.sequence, before.id) < tuple_(delivery.sequence, delivery.id),
-        )
-        .correlate(delivery)
+    statement = select(before.id).where(
+        before.subscription_id == delivery.subscription_id,
+        before.ordering_key == delivery.ordering_key,
+        tuple_(before.sequence, before.id) < tuple_(delivery.sequence, delivery.id),
     )
+    if states:
+        statement = statement.where(before.status.in_(states))
+    return exists(statement.correlate(delivery))
+
+
+def is_held_up() -> ColumnElement[bool]:
+    """Whether a delivery waits behind one that was given up, until somebody does something."""
+    return and_(_is_parked(), _is_behind(DeliveryState.FAILED))
 
 
 async def is_behind(session: TenantSession, delivery_id: int) -> bool:

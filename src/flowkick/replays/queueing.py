@@ -29,7 +29,7 @@ class Standing:
 
     active: bool
     waiting: int
-    """Its deliveries that are not finished."""
+    """Its deliveries that are not finished, without those that a failure before them holds up."""
 
 
 async def standing(run: Run, subscription_id: str) -> Standing:
@@ -37,7 +37,11 @@ async def standing(run: Run, subscription_id: str) -> Standing:
     delivery = WebhookDelivery
     waiting = (
         select(func.count(delivery.id))
-        .where(delivery.job_id == run.job_id, delivery.status.in_(UNFINISHED))
+        .where(
+            delivery.job_id == run.job_id,
+            delivery.status.in_(UNFINISHED),
+            ~ordering.is_held_up(),
+        )
         .scalar_subquery()
     )
     subscription = WebhookSubscription

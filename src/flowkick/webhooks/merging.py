@@ -8,7 +8,7 @@ from typing import Final
 import msgspec
 from msgspec import UNSET, Raw, Struct, UnsetType
 
-from flowkick.delivery.coalescing import Merger
+from flowkick.delivery.coalescing import Merger, Unmergeable
 
 
 class _Change(Struct):
@@ -44,9 +44,13 @@ def merge_updates(bodies: Sequence[bytes], event_id: str) -> bytes:
 
     It has the state, the moment and the number of the last. `changes` has the first old and the
     last new value of each field, without those that changed back, and `metadata.supersedes` the
-    ids of all that it stands for, those included that one of them stood for.
+    ids of all that it stands for, those included that one of them stood for. Raises Unmergeable
+    where one is no update of a user.
     """
-    updates = [_DECODE(body) for body in bodies]
+    try:
+        updates = [_DECODE(body) for body in bodies]
+    except msgspec.DecodeError as error:
+        raise Unmergeable from error
     last, metadata = updates[-1], updates[-1].metadata
     last.data.changes = _joined(updates)
     metadata.supersedes = [id_ for update in updates for id_ in _stands_for(update)]
