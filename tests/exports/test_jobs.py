@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import os
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -22,11 +21,11 @@ from flowkick.exports.models import DataExport
 from flowkick.exports.tidying import Tidying
 from flowkick.jobs.models import Job
 from flowkick.storage.database import Database
-from tests.conftest import MASTER_KEY, new_admin
+from tests.conftest import new_admin
 from tests.exports.orders import EXPORTS, download, ended, order
 from tests.exports.test_files import add, rows
-from tests.replays.test_kills import killed_at_the_end
 from tests.support.commands import Machine
+from tests.support.killing import environment, served_until_killed
 from tests.support.server import Api
 
 USERS = 12_000
@@ -183,18 +182,15 @@ async def test_a_killed_export_is_made_anew_and_is_the_same(
     database: Database, settings: Settings, tmp_path: Path
 ) -> None:
     """The first worker is killed with half a file; the next one makes it, and another beside it."""
-    environment = {k: v for k, v in os.environ.items() if not k.startswith("FLOWKICK_")}
-    given = {
-        "DATABASE_URL": settings.database_url,
-        "SECRET_KEY": MASTER_KEY,
-        "DATA_DIR": str(tmp_path / "data"),
-        "LOG_LEVEL": "error",
-    }
-    named = {f"FLOWKICK_{name}": value for name, value in given.items()}
-    machine = Machine(tmp_path, {**environment, **named})
+    given = environment(
+        settings.database_url,
+        FLOWKICK_DATA_DIR=str(tmp_path / "data"),
+    )
+    machine = Machine(tmp_path, given)
     admin_id, key = await new_admin(database)
     folder = tmp_path / "data" / "exports"
-    async with killed_at_the_end(machine, key) as http:
+    async with served_until_killed(machine, key) as served:
+        http = served.http
         for first in range(0, USERS, 1000):
             people = [{"manychatId": str(first + n), "firstName": "é" * 50} for n in range(1000)]
             await http.post("/api/admin/users/batch", json={"users": people})
@@ -209,7 +205,8 @@ async def test_a_killed_export_is_made_anew_and_is_the_same(
             update(Job).where(Job.status == "running").values(due_at=system_clock()),
             execution_options={"synchronize_session": False},
         )
-    async with killed_at_the_end(machine, key) as http:
+    async with served_until_killed(machine, key) as served:
+        http = served.http
         export = (await ended(http, export_id))["export"]
         assert (export["status"], export["recordCount"]) == ("completed", USERS)
         undisturbed = (await ended(http, await order(http, "csv", gzip=True)))["export"]

@@ -9,9 +9,14 @@ import signal
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
-from tests.conftest import MASTER_KEY
+import httpx
+
+from tests.conftest import MASTER_KEY, client
+from tests.support.commands import Machine
+from tests.support.ports import free_port
 
 
 def environment(database_url: str, **more: str) -> dict[str, str]:
@@ -80,3 +85,40 @@ async def killed_at_random(
             await killer
         for process in running:
             await kill(process)
+
+
+@dataclass
+class Served:
+    """A server that runs as a process of its own."""
+
+    http: httpx.AsyncClient
+    process: asyncio.subprocess.Process
+    logged: str = ""
+    """What it wrote; known once it has ended."""
+
+
+@asynccontextmanager
+async def served_until_killed(machine: Machine, key: str) -> AsyncIterator[Served]:
+    """A server on a port of its own; it is killed when the block ends, unless it was before."""
+    port = free_port()
+    process = await machine.start("serve", "--port", str(port))
+    reading = asyncio.create_task(process.communicate())
+    try:
+        async with client(f"http://127.0.0.1:{port}", key) as http:
+            async with asyncio.timeout(60):
+                while not await _is_ready(http):
+                    await asyncio.sleep(0.05)
+            served = Served(http, process)
+            yield served
+    finally:
+        with suppress(ProcessLookupError):
+            process.kill()
+        out, err = await reading
+    served.logged = (out + err).decode()
+
+
+async def _is_ready(http: httpx.AsyncClient) -> bool:
+    try:
+        return (await http.get("/readyz")).status_code == 200
+    except httpx.TransportError:
+        return False
