@@ -13,7 +13,6 @@ import httpx
 import pytest
 import pytest_asyncio
 
-from flowkick import app
 from flowkick.app import Process
 from flowkick.auth.service import create_admin, create_key
 from flowkick.core.clock import system_clock
@@ -27,18 +26,6 @@ from tests.support.server import Api, running_server
 MASTER_KEY = "0123456789abcdef0123456789abcdef"
 # Nothing here speaks TLS, and reading the authorities that are trusted takes longer than a test.
 NO_AUTHORITIES = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-
-
-@pytest.fixture(scope="session", autouse=True)
-def collector_quietened_once() -> Iterator[None]:
-    """Let not each process that starts tell the collector to pass over what it finds.
-
-    Here that would be everything that the tests before have left behind.
-    """
-    app.quieten_collector()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(app, "quieten_collector", lambda: None)
-        yield
 
 
 @pytest.fixture(scope="session")

@@ -102,6 +102,23 @@ async def test_jobs_that_look_for_the_person_end_and_are_forgotten(
             assert (await chain.verify(session)).broken is None
 
 
+async def test_jobs_and_answers_stay_that_only_happen_to_hold_the_same_digits(
+    api: Api, settings: Settings
+) -> None:
+    async with Endpoint() as endpoint:
+        webhook = await create_subscription(
+            api.database, settings.key_ring, api.admin_id, endpoint.url, active=False
+        )
+        other = (await post(api.http, "/users", {"firstName": "Ada"}))["user"]["id"]
+        path, headers = f"/api/admin/users/{other}/tags", {"Idempotency-Key": "one-4127-x"}
+        await api.http.post(path, json={"name": "vip"}, headers=headers)
+        job = (await post(api.http, f"/webhooks/{webhook}/backfill", {}, 202))["backfill"]
+        for digits in (webhook[10:15], job["createdAt"][:4], other[12:18]):
+            user = (await post(api.http, "/users", {"manychatId": digits}))["user"]["id"]
+            erasure = await erase(api, user)
+            assert (erasure["removed"]["jobs"], erasure["removed"]["keptAnswers"]) == (0, 0)
+
+
 def _row(manychat_id: str, **values: Any) -> Item:
     desired = Desired(values={"manychat_id": manychat_id, **values})
     return Item(Record(2, Place(0, 3)), Kind.MANYCHAT_ID, manychat_id, desired)

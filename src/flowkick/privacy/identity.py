@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -18,6 +19,9 @@ from flowkick.users.models import User
 
 _SHORTEST: Final = 3
 """Shorter values are no trace of anybody."""
+_LONG: Final = 8
+"""So long, they are found inside of words, too. Ids and times hold any few digits."""
+_MOMENT: Final = re.compile(r"\d{4}-\d\d-\d\dT[\d:.+Z-]+")
 _DISTINCTIVE: Final = {
     "manychatId": "manychat_id",
     "instagramId": "instagram_id",
@@ -79,12 +83,28 @@ class Identity:
 
     def stands_in(self, document: Any) -> bool:
         """Whether filters name the person, or search for a part of what they are called."""
-        text = msgspec.json.encode(document).decode().casefold()
-        if any(as_json(value).casefold() in text for value in self.values):
+        finder = Finder(self.values)
+        if any(map(finder.finds, _texts_in(document))):
             return True
         words = [word for search in _searches(document) for word in fold(search).split()]
         long = [word for word in words if len(word) >= _SHORTEST]
         return any(word in name for word in long for name in self.names)
+
+
+class Finder:
+    """Finds some texts in others, whatever the case; short ones only as words of their own."""
+
+    def __init__(self, texts: Iterable[str]) -> None:
+        folded = [text.casefold() for text in texts]
+        alternatives = [
+            re.escape(text) if len(text) >= _LONG else rf"(?<!\w){re.escape(text)}(?!\w)"
+            for text in folded
+        ]
+        self._pattern = re.compile("|".join(alternatives) or "(?!)")
+
+    def finds(self, text: str) -> bool:
+        """Whether one of them is there, moments left aside."""
+        return self._pattern.search(_MOMENT.sub("", text).casefold()) is not None
 
 
 def as_json(text: str) -> str:
@@ -115,6 +135,19 @@ async def _updates(session: TenantSession, user_id: str) -> Iterable[bytes]:
 
 def _texts(known: dict[str, set[Any]], paths: Iterable[str]) -> list[str]:
     return [value for path in paths for value in known[path] if isinstance(value, str) and value]
+
+
+def _texts_in(document: Any) -> Iterator[str]:
+    """All texts of a document, keys included."""
+    if isinstance(document, dict):
+        for name, value in document.items():
+            yield name
+            yield from _texts_in(value)
+    elif isinstance(document, list):
+        for value in document:
+            yield from _texts_in(value)
+    elif isinstance(document, str):
+        yield document
 
 
 def _searches(document: Any) -> Iterator[str]:

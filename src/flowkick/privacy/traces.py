@@ -29,7 +29,7 @@ from flowkick.http.idempotency import answer_context
 from flowkick.http.models import IdempotencyKey
 from flowkick.jobs.models import UNFINISHED as UNFINISHED_JOBS
 from flowkick.jobs.models import Job
-from flowkick.privacy.identity import Identity, as_json
+from flowkick.privacy.identity import Finder, Identity, as_json
 from flowkick.replays import service as replays
 from flowkick.storage.bulk import BulkStatement
 from flowkick.storage.dialects import among
@@ -169,7 +169,7 @@ async def _forget_answers(session: TenantSession, event_ids: Sequence[str]) -> i
 async def forget_kept_answers(session: TenantSession, keys: KeyRing, person: Identity) -> int:
     """Remove the answers kept under idempotency keys that tell of a person, or whose keys do."""
     texts = {*person.ids, *person.values}
-    needles = [needle.encode() for needle in {*texts, *map(as_json, texts)}]
+    finder = Finder({*texts, *map(as_json, texts)})
     model = IdempotencyKey
     removed, after = 0, ""
     while True:
@@ -178,17 +178,15 @@ async def forget_kept_answers(session: TenantSession, keys: KeyRing, person: Ide
         if not rows:
             return removed
         after = rows[-1].key
-        names = [
-            key for key, answer in rows if _holds(keys, session.admin_id, key, answer, needles)
-        ]
+        names = [key for key, answer in rows if _holds(keys, session.admin_id, key, answer, finder)]
         await session.execute(
             delete(model).where(among(session, model.key, names)), execution_options=_LOOSE
         )
         removed += len(names)
 
 
-def _holds(keys: KeyRing, admin_id: str, key: str, answer: str, needles: Sequence[bytes]) -> bool:
-    if any(needle in key.encode() for needle in needles):
+def _holds(keys: KeyRing, admin_id: str, key: str, answer: str, finder: Finder) -> bool:
+    if finder.finds(key):
         return True
     if not answer:
         return False
@@ -196,7 +194,7 @@ def _holds(keys: KeyRing, admin_id: str, key: str, answer: str, needles: Sequenc
         body = base64.b64decode(keys.open(answer, answer_context(admin_id, key)))
     except SettingsError:  # whoever can't be asked is not kept
         return True
-    return any(needle in body for needle in needles)
+    return finder.finds(body.decode(errors="replace"))
 
 
 async def exports_that_ask_for(session: TenantSession, person: Identity) -> list[str]:
