@@ -129,3 +129,19 @@ async def test_a_body_may_take_longer_than_a_head(process: Process) -> None:
         writer.write(b"abc")
         assert (await reader.readline()).startswith(b"HTTP/1.1 405 ")
         writer.close()
+
+
+async def test_who_leaves_in_the_middle_of_a_body_is_no_error(
+    api: Api, capfd: pytest.CaptureFixture[str]
+) -> None:
+    host, port = api.url.removeprefix("http://").split(":")
+    _, writer = await asyncio.open_connection(host, int(port))
+    head = f"POST /api/admin/users HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {api.key}\r\n"
+    writer.write(f"{head}Content-Type: application/json\r\nContent-Length: 50\r\n\r\n{{".encode())
+    await writer.drain()
+    await asyncio.sleep(0.1)
+    writer.close()
+    async with asyncio.timeout(10):
+        while "status=499" not in (logged := capfd.readouterr().out):
+            await asyncio.sleep(0.05)
+    assert "request_failed" not in logged

@@ -7,13 +7,14 @@ import time
 from typing import Any
 
 import structlog
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from flowkick.api.errors import internal_error
 from flowkick.core import tracing
 from flowkick.core.ids import new_id
 from flowkick.core.logs import get_logger
+from flowkick.http.route import CLIENT_CLOSED_REQUEST
 
 _log = get_logger(__name__)
 _GIVEN_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
@@ -49,6 +50,8 @@ class RequestMiddleware:
         with structlog.contextvars.bound_contextvars(request_id=request_id):
             try:
                 await self.app(scope, receive, send_with_id)
+            except ClientDisconnect:
+                status = CLIENT_CLOSED_REQUEST  # nobody is there to be answered
             except Exception as error:  # the edge: whatever it was, the caller gets one shape
                 _log.error("request_failed", exc_info=error)
                 if status:

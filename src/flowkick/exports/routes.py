@@ -21,14 +21,13 @@ from flowkick.exports.service import By
 from flowkick.exports.writers import FORMATS
 from flowkick.http.context import Caller, Context, InContext, InSession
 from flowkick.http.pages import Cursor, IdFilter, Limit
-from flowkick.http.route import ApiRoute, policy
+from flowkick.http.route import CLIENT_CLOSED_REQUEST, ApiRoute, policy
 from flowkick.storage.keyset import pagination
 from flowkick.users.query import query_names, query_parameters
 
 router = APIRouter(prefix="/api/admin", tags=["exports"], route_class=ApiRoute)
 
 _LOOK_SECONDS: Final = 0.25
-_CLIENT_CLOSED_REQUEST: Final = 499
 GZIP: Final = "application/gzip"
 FILE_HEADERS: Final[dict[str, Any]] = {
     name: {"description": description, "schema": {"type": "string"}}
@@ -131,7 +130,7 @@ async def _fetch(
     try:
         made = await _while_connected(request, exporter.export(caller.admin_id, wanted))
     except _ClientLeft:
-        return Response(status_code=_CLIENT_CLOSED_REQUEST)
+        return Response(status_code=CLIENT_CLOSED_REQUEST)
     return await send(request, context, made, by)
 
 

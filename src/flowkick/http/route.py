@@ -37,6 +37,8 @@ from flowkick.storage.dialects import is_deadlock
 MIB: Final = 1024 * 1024
 MAX_BODY: Final = MIB
 MAX_BATCH_BODY: Final = 16 * MIB
+CLIENT_CLOSED_REQUEST: Final = 499
+"""The status of a request that nobody waits for any more, as logs tell it (nginx's number)."""
 _BODY_SECONDS: Final = 60
 _DEADLOCKS: Final = 4
 _DISCARDED: Final = 64 * MIB
