@@ -25,7 +25,7 @@ from tests.conftest import new_admin
 from tests.exports.orders import EXPORTS, download, ended, order
 from tests.exports.test_files import add, rows
 from tests.support.commands import Machine
-from tests.support.killing import environment, served_until_killed
+from tests.support.killing import environment, let_leases_end, served_until_killed
 from tests.support.server import Api
 
 USERS = 12_000
@@ -182,10 +182,7 @@ async def test_a_killed_export_is_made_anew_and_is_the_same(
     database: Database, settings: Settings, tmp_path: Path
 ) -> None:
     """The first worker is killed with half a file; the next one makes it, and another beside it."""
-    given = environment(
-        settings.database_url,
-        FLOWKICK_DATA_DIR=str(tmp_path / "data"),
-    )
+    given = environment(settings.database_url, FLOWKICK_DATA_DIR=str(tmp_path / "data"))
     machine = Machine(tmp_path, given)
     admin_id, key = await new_admin(database)
     folder = tmp_path / "data" / "exports"
@@ -200,11 +197,7 @@ async def test_a_killed_export_is_made_anew_and_is_the_same(
                 await asyncio.sleep(0.001)
     left = [path.name for path in folder.iterdir()]
     assert [name.rpartition(".")[2] for name in left] == ["part"]
-    async with database.transaction(admin_id) as session:  # as if its minute had passed
-        await session.execute(
-            update(Job).where(Job.status == "running").values(due_at=system_clock()),
-            execution_options={"synchronize_session": False},
-        )
+    await let_leases_end(database, admin_id)
     async with served_until_killed(machine, key) as served:
         http = served.http
         export = (await ended(http, export_id))["export"]

@@ -4,18 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from sqlalchemy import update
-
-from flowkick.core.clock import system_clock
 from flowkick.core.settings import Settings
-from flowkick.jobs.models import Job
 from flowkick.storage.database import Database
 from tests.conftest import new_admin
 from tests.replays.test_backfill import backfill, make_users
 from tests.replays.test_replay import ended, subscribe
 from tests.support.commands import Machine
 from tests.support.endpoint import Endpoint
-from tests.support.killing import environment, served_until_killed
+from tests.support.killing import environment, let_leases_end, served_until_killed
 from tests.support.server import Api
 
 USERS = 400
@@ -33,22 +29,13 @@ async def test_it_goes_on_after_each_kill(
             webhook_id = await subscribe(Api("", admin_id, key, served.http, database), endpoint)
             job_id = (await backfill(served.http, webhook_id, rate=400))["id"]
             await endpoint.wait_for(50)
-        await _let_the_lease_end(database, admin_id)
+        await let_leases_end(database, admin_id)
         async with served_until_killed(machine, key):
             await endpoint.wait_for(len(endpoint.arrivals) + 50)
-        await _let_the_lease_end(database, admin_id)
+        await let_leases_end(database, admin_id)
         async with served_until_killed(machine, key) as served:
             api = Api("", admin_id, key, served.http, database)
             done = await ended(api, webhook_id, job_id, "backfill")
     assert (done["status"], done["queued"], done["delivered"]) == ("completed", USERS, USERS)
     told = {one.event_id: one.json() for one in endpoint.arrivals if one.event == "user.created"}
     assert sorted(one["data"]["user"]["id"] for one in told.values()) == sorted(ids)
-
-
-async def _let_the_lease_end(database: Database, admin_id: str) -> None:
-    """As if the minute had passed for which a job stays with a silent worker."""
-    async with database.transaction(admin_id) as session:
-        await session.execute(
-            update(Job).where(Job.status == "running").values(due_at=system_clock()),
-            execution_options={"synchronize_session": False},
-        )

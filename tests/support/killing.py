@@ -13,7 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
+from sqlalchemy import update
 
+from flowkick.core.clock import system_clock
+from flowkick.jobs.models import Job
+from flowkick.storage.database import Database
 from tests.conftest import MASTER_KEY, client
 from tests.support.commands import Machine
 from tests.support.ports import free_port
@@ -111,8 +115,7 @@ async def served_until_killed(machine: Machine, key: str) -> AsyncIterator[Serve
             served = Served(http, process)
             yield served
     finally:
-        with suppress(ProcessLookupError):
-            process.kill()
+        await kill(process)
         out, err = await reading
     served.logged = (out + err).decode()
 
@@ -122,3 +125,12 @@ async def _is_ready(http: httpx.AsyncClient) -> bool:
         return (await http.get("/readyz")).status_code == 200
     except httpx.TransportError:
         return False
+
+
+async def let_leases_end(database: Database, admin_id: str) -> None:
+    """As if the minute had passed for which a job stays with a silent worker."""
+    async with database.transaction(admin_id) as session:
+        await session.execute(
+            update(Job).where(Job.status == "running").values(due_at=system_clock()),
+            execution_options={"synchronize_session": False},
+        )

@@ -7,7 +7,9 @@ from datetime import datetime
 from flowkick.core.logs import get_logger
 from flowkick.delivery import ordering
 from flowkick.delivery.holding import release_held
+from flowkick.delivery.models import WebhookDelivery
 from flowkick.storage.database import Database
+from flowkick.storage.dialects import among
 
 _log = get_logger(__name__)
 
@@ -25,7 +27,8 @@ async def catch_stalled(database: Database, now: datetime) -> int:
     if not ids:
         return 0
     async with database.system_transaction() as session:
-        promoted = await ordering.promote_stalled(session, ids, now)
+        these = among(session, WebhookDelivery.id, ids)
+        promoted = await ordering.promote_all(session, these, now=now)
     if promoted:
         _log.warning("lines_stalled", deliveries=promoted)
     return promoted

@@ -156,19 +156,9 @@ async def promote_all(session: TenantSession, *where: ColumnElement[bool], now: 
 async def find_stalled(session: AsyncSession) -> Sequence[int]:
     """Deliveries that are parked although they are the first of their lines: there should be none.
 
-    `promote_stalled` mends that.
+    Promoting them needs no lock: a claim looks again.
     """
     return (await session.scalars(_STALLED)).all()
-
-
-async def promote_stalled(session: TenantSession, ids: Sequence[int], now: datetime) -> int:
-    """Make such deliveries due, if they still are; needs no lock, since a claim looks again."""
-    delivery = WebhookDelivery
-    result: Any = await session.execute(
-        update(delivery).where(among(session, delivery.id, ids), _is_parked()).values(due_at=now),
-        execution_options=_NO_SYNC,
-    )
-    return int(result.rowcount)
 
 
 def _is_parked() -> ColumnElement[bool]:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 from typing import Any, Final
 
 import msgspec
@@ -50,7 +51,7 @@ class _Update(msgspec.Struct):
 _DECODE: Final = msgspec.json.Decoder(_Update).decode
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Identity:
     """A person, as logs may name them."""
 
@@ -81,10 +82,13 @@ class Identity:
             sorted({fold(name) for name in names if len(name) >= _SHORTEST}),
         )
 
+    @cached_property
+    def _finder(self) -> Finder:
+        return Finder(self.values)
+
     def stands_in(self, document: Any) -> bool:
         """Whether filters name the person, or search for a part of what they are called."""
-        finder = Finder(self.values)
-        if any(map(finder.finds, _texts_in(document))):
+        if any(map(self._finder.finds, _texts_in(document))):
             return True
         words = [word for search in _searches(document) for word in fold(search).split()]
         long = [word for word in words if len(word) >= _SHORTEST]
