@@ -2,29 +2,25 @@
 
 from __future__ import annotations
 
-import asyncio
-import sqlite3
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from typing import Any, Final
+from typing import Final
 
-from sqlalchemy import Connection, event, make_url, text
+from sqlalchemy import make_url, text
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
-from sqlalchemy.pool import AsyncAdaptedQueuePool
 
 from flowkick.core import metrics
 from flowkick.core.settings import Settings
 from flowkick.storage.postgres import Connector
+from flowkick.storage.sqlite import sqlite_engine
 from flowkick.storage.tenancy import KEY_RING, QUEUED, RECORDED, SYSTEM, TenantSession
 
 DATABASE_ERRORS: Final = (SQLAlchemyError, OSError, TimeoutError)
 """What is raised while a database is away, or refuses."""
 _SQLITE_READERS = 4
-_LOCKED_TRIES = 200
-_LOCKED_PAUSE_SECONDS = 0.05
 _POSTGRES_CONNECTIONS = 15
 _SNAPSHOTS = 4
 _READING = ("query_only = ON",)
@@ -58,7 +54,7 @@ class Database:
         """Opens a connection beside the pool; None on SQLite."""
         if self.connect is None:
             self.writer, self.reader = _sqlite_engines(url)
-            self.snapshots = _sqlite_engine(url, _SNAPSHOTS, _READING, "BEGIN")
+            self.snapshots = sqlite_engine(url, _SNAPSHOTS, _READING, "BEGIN")
         else:
             self.writer = self.reader = _postgres_engine(self.connect, _POSTGRES_CONNECTIONS)
             self.snapshots = _postgres_engine(self.connect, _SNAPSHOTS)
@@ -154,72 +150,8 @@ def _postgres_engine(connect: Connector, size: int) -> AsyncEngine:
     )
 
 
-class _SqliteConnection(sqlite3.Connection):
-    """A connection that holds no lock once it is closed.
-
-    Where a task is cancelled while a SELECT of it runs, the connection is closed before the SELECT
-    is finished. SQLite then keeps the transaction, with its write lock, until Python happens to
-    free the cursor.
-    """
-
-    def close(self) -> None:
-        """End the transaction that is open, and close."""
-        if self.in_transaction:
-            self.rollback()
-        super().close()
-
-
 def _sqlite_engines(url: URL) -> tuple[AsyncEngine, AsyncEngine]:
     writing = ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON")
     # IMMEDIATE: a write lock taken late would fail where another process wrote in between.
-    writer = _sqlite_engine(url, 1, writing, "BEGIN IMMEDIATE")
-    return writer, _sqlite_engine(url, _SQLITE_READERS, _READING, "BEGIN")
-
-
-def _sqlite_engine(url: URL, size: int, pragmas: tuple[str, ...], begin: str) -> AsyncEngine:
-    engine = create_async_engine(
-        url.set(drivername="sqlite+aiosqlite"),
-        poolclass=AsyncAdaptedQueuePool,
-        pool_size=size,
-        max_overflow=0,
-        pool_timeout=30,
-        hide_parameters=True,
-        connect_args={"factory": _SqliteConnection},
-    )
-    _on_connect(engine, pragmas)
-    _on_begin(engine, begin)
-    return engine
-
-
-def _on_connect(engine: AsyncEngine, pragmas: tuple[str, ...]) -> None:
-    @event.listens_for(engine.sync_engine, "connect")
-    def connect(connection: Any, _record: Any) -> None:
-        # Transactions are begun by `_on_begin`, not by the driver.
-        connection.isolation_level = None
-        cursor = connection.cursor()
-        for pragma in ("busy_timeout = 10000", *pragmas):
-            _set_pragma(connection, cursor, pragma)
-        cursor.close()
-
-
-def _set_pragma(connection: Any, cursor: Any, pragma: str) -> None:
-    """Set it, waiting where another process is just turning the same new file to WAL.
-
-    SQLite does not apply its busy timeout to that change: it says "locked" at once.
-    """
-    for _ in range(_LOCKED_TRIES):
-        try:
-            cursor.execute(f"PRAGMA {pragma}")
-        except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY:
-                raise
-        else:
-            return
-        connection.run_async(lambda _: asyncio.sleep(_LOCKED_PAUSE_SECONDS))
-    cursor.execute(f"PRAGMA {pragma}")
-
-
-def _on_begin(engine: AsyncEngine, statement: str) -> None:
-    @event.listens_for(engine.sync_engine, "begin")
-    def begin(connection: Connection) -> None:
-        connection.exec_driver_sql(statement)
+    writer = sqlite_engine(url, 1, writing, "BEGIN IMMEDIATE")
+    return writer, sqlite_engine(url, _SQLITE_READERS, _READING, "BEGIN")
