@@ -11,7 +11,6 @@ import logging
 import os
 import ssl
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from enum import StrEnum
@@ -19,7 +18,7 @@ from functools import lru_cache
 from http import HTTPStatus
 from time import perf_counter
 from types import TracebackType
-from typing import Self
+from typing import NamedTuple, Self
 
 from yarl import URL
 
@@ -66,8 +65,7 @@ class OutcomeKind(StrEnum):
     """Name lookup, connection, TLS or protocol failed."""
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(NamedTuple):
     """A complete POST request."""
 
     url: str
@@ -78,10 +76,11 @@ class Request:
     subscription_id: str = ""
     traceparent: str | None = None
     """Of the trace that its event was recorded in; see `tracing`."""
+    at: datetime | None = None
+    """The time of this attempt; None is when it is sent."""
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(NamedTuple):
     """What an attempt came to."""
 
     kind: OutcomeKind
@@ -99,12 +98,10 @@ class Outcome:
     @property
     def success(self) -> bool:
         """A whole response with a 2xx status."""
-        status = self.status_code
-        return self.kind is OutcomeKind.RESPONSE and status is not None and 200 <= status < 300
+        return self.kind is OutcomeKind.RESPONSE and 200 <= (self.status_code or 0) < 300
 
 
-@dataclass(frozen=True, slots=True)
-class _Target:
+class _Target(NamedTuple):
     """A URL that was let through, and the head of every request to it."""
 
     origin: Origin
@@ -164,14 +161,13 @@ class Sender:
         """Make the request and tell what came of it. Raises nothing but CancelledError."""
         if self._pool is None:
             raise RuntimeError("Sender.start() has not run")
-        started_at, start = self._clock(), perf_counter()
+        started_at, start = request.at or self._clock(), perf_counter()
         reply = Reply()
         kind = OutcomeKind.RESPONSE
         message: str | None
         retry_after: float | None = None
         try:
-            async with asyncio.timeout(request.timeout):
-                await self._exchange(self._pool, request, reply)
+            await self._exchange(self._pool, request, reply)
         except Exception as error:  # noqa: BLE001  # an edge: whatever a stranger causes is data
             kind, message = _explain(error, request)
         else:
@@ -189,14 +185,27 @@ class Sender:
         )
 
     async def _exchange(self, pool: ConnectionPool, request: Request, reply: Reply) -> None:
-        target = self._target(request.url)
-        data = _encode(target.head, request)
-        try:
-            await _try(pool, target.origin, data, reply, fresh=False)
-        except StaleConnectionError:
-            # The receiver closed an idle connection just as it was chosen. RFC 9112, 9.3.1
-            # lets a request be repeated then; ours carries its id for receivers to see.
-            await _try(pool, target.origin, data, reply, fresh=True)
+        origin, head = self._target(request.url)
+        data = _encode(head, request)
+        deadline = asyncio.get_running_loop().time() + request.timeout
+        connection = pool.pop_idle(origin)
+        stale = False
+        while True:
+            if connection is None:
+                async with asyncio.timeout_at(deadline):
+                    connection = await pool.take(origin, fresh=stale)
+            try:
+                return await connection.begin(data, reply, deadline)
+            except StaleConnectionError:
+                # The receiver closed an idle connection just as it was chosen. RFC 9112, 9.3.1
+                # lets a request be repeated then; ours carries its id for receivers to see.
+                stale = True
+            except BaseException:
+                connection.abort()
+                raise
+            finally:
+                pool.give_back(origin, connection)
+            connection = None
 
     def _find_target(self, url: str) -> _Target:
         target = self._guard.target(url)
@@ -204,19 +213,6 @@ class Sender:
         origin = Origin(secure, target.raw_host or "", target.port or (443 if secure else 80))
         host = target.host_port_subcomponent or ""
         return _Target(origin, f"POST {target.raw_path_qs} HTTP/1.1\r\nHost: {host}\r\n{_ACCEPT}")
-
-
-async def _try(
-    pool: ConnectionPool, origin: Origin, data: bytes, reply: Reply, *, fresh: bool
-) -> None:
-    connection = await pool.take(origin, fresh=fresh)
-    try:
-        await connection.begin(data, reply)
-    except BaseException:
-        connection.abort()
-        raise
-    finally:
-        pool.give_back(origin, connection)
 
 
 def _encode(head: str, request: Request) -> bytes:

@@ -75,12 +75,23 @@ class ConnectionPool:
         LookupFailedError, ConnectError, or ssl.SSLError.
         """
         while not self._closed:
-            if not fresh and (connection := self._pop_idle(origin)) is not None:
+            if not fresh and (connection := self.pop_idle(origin)) is not None:
                 return connection
             if len(self._open) + self._dialling < self._limit or self._drop_idle():
                 return await self._dial(origin)
             await self._turn()
         raise ConnectionLostError
+
+    def pop_idle(self, origin: Origin) -> Connection | None:
+        """A connection to this origin that nobody uses; None where there is none."""
+        idle = self._idle.get(origin)
+        oldest = asyncio.get_running_loop().time() - KEEP_ALIVE_SECONDS
+        while idle:
+            connection = idle.pop()
+            if connection.is_open and connection.idle_since >= oldest:
+                return connection
+            self._drop(connection)
+        return None
 
     def give_back(self, origin: Origin, connection: Connection) -> None:
         """Let others use a connection whose request has ended."""
@@ -105,16 +116,6 @@ class ConnectionPool:
             self._next_turn()
 
     # Idle connections
-
-    def _pop_idle(self, origin: Origin) -> Connection | None:
-        idle = self._idle.get(origin)
-        oldest = asyncio.get_running_loop().time() - KEEP_ALIVE_SECONDS
-        while idle:
-            connection = idle.pop()
-            if connection.is_open and connection.idle_since >= oldest:
-                return connection
-            self._drop(connection)
-        return None
 
     def _drop_idle(self) -> bool:
         """Close one connection that nobody uses, to make room for one to another origin."""

@@ -95,6 +95,8 @@ class Connection(asyncio.Protocol):
         self._body_size = 0
         self._head_complete = False
         self._has_length = False
+        self._deadline = 0.0
+        self._timer: asyncio.TimerHandle | None = None
         self.idle_since = 0.0
         """When the pool got it back, on the event loop's clock."""
 
@@ -103,15 +105,20 @@ class Connection(asyncio.Protocol):
         """Whether a request may still be written to it."""
         return self._transport is not None and not self._transport.is_closing()
 
-    def begin(self, data: bytes, reply: Reply) -> asyncio.Future[None]:
-        """Write a request; the future ends when `reply` is complete, or raises why it is not."""
+    def begin(self, data: bytes, reply: Reply, deadline: float) -> asyncio.Future[None]:
+        """Write a request; the future ends when `reply` is complete, or raises why it is not.
+
+        At the deadline, by the event loop's clock, it raises TimeoutError.
+        """
         if self._transport is None:
             raise ConnectionLostError
         self._requests += 1
         self._received = self._interim = self._body_size = 0
         self._head_complete = self._has_length = False
         self._reply = reply
-        self._ended = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        self._ended = loop.create_future()
+        self._set_deadline(loop, deadline)
         self._transport.write(data)
         return self._ended
 
@@ -119,6 +126,28 @@ class Connection(asyncio.Protocol):
         """Close it at once."""
         if self._transport is not None:
             self._transport.abort()
+
+    def _set_deadline(self, loop: asyncio.AbstractEventLoop, deadline: float) -> None:
+        """Have the deadline noticed.
+
+        A timer outlives the request it was set for, and is set anew only where one ends sooner
+        than it: setting and taking back one for each would cost more than writing the request.
+        """
+        self._deadline = deadline
+        if self._timer is not None:
+            if self._timer.when() <= deadline:
+                return
+            self._timer.cancel()
+        self._timer = loop.call_at(deadline, self._notice_deadline, loop)
+
+    def _notice_deadline(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._timer = None
+        if self._ended is None:
+            return
+        if loop.time() >= self._deadline:
+            self._fail(TimeoutError())
+        else:
+            self._set_deadline(loop, self._deadline)
 
     # What asyncio calls
 
@@ -138,6 +167,8 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """End what is waiting, by what had arrived."""
         self._transport = None
+        if self._timer is not None:
+            self._timer.cancel()
         if self._ended is not None:
             if not self._head_complete:
                 stale = self._requests > 1 and self._received == 0

@@ -7,7 +7,6 @@ every time: the batch is halved until the refused results stand alone.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import replace
 from typing import Final
 
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, SQLAlchemyError
@@ -59,4 +58,4 @@ def without_answer(result: Result) -> Result:
     """The same result without anything that a receiver could have spoilt."""
     outcome = result.outcome
     said = None if outcome.success else _NOT_KEPT
-    return replace(result, outcome=replace(outcome, response_body=None, error_message=said))
+    return result._replace(outcome=outcome._replace(response_body=None, error_message=said))

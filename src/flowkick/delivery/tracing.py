@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from opentelemetry import trace
 from opentelemetry.trace import SpanKind, StatusCode
 from yarl import URL
@@ -21,7 +19,7 @@ class TracedSender(Sender):
         try:
             if traceparent := traceparent_of(span):
                 headers = {**request.headers, TRACEPARENT: traceparent}
-                request = replace(request, headers=headers)
+                request = request._replace(headers=headers)
             outcome = await super().send(request)
             _end(span, outcome)
         finally:
