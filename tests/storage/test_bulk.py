@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
-from flowkick.delivery import sql
+from flowkick.delivery.attempts import LOG_ATTEMPTS
 from flowkick.delivery.models import WebhookAttempt
 from flowkick.storage.database import Database
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
-COLUMNS = tuple(sql.LOG_ATTEMPTS.columns)
+COLUMNS = tuple(LOG_ATTEMPTS.columns)
 
 
 def _attempt(number: int, **values: Any) -> dict[str, Any]:
@@ -45,7 +45,7 @@ async def test_rows_are_written_as_given(
     rows = [_attempt(number) for number in range(count)]
     rows.append(_attempt(count, **different))
     async with database.system_transaction() as session:
-        assert await sql.LOG_ATTEMPTS.run(session, rows) == count + 1
+        assert await LOG_ATTEMPTS.run(session, rows) == count + 1
         written = await session.scalars(select(WebhookAttempt).order_by(WebhookAttempt.id))
         found = [{name: getattr(row, name) for name in COLUMNS} for row in written]
     assert sorted(found, key=lambda row: row["delivery_id"]) == rows

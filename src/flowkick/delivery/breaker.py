@@ -65,6 +65,10 @@ class Breaker:
         return replace(self, state=BreakerState.HALF_OPEN, paused_until=until)
 
 
+WELL: Final = Breaker()
+"""One that nothing speaks against."""
+
+
 def is_overloaded(outcome: Outcome) -> bool:
     """Whether an endpoint could not or would not take more."""
     if outcome.kind is not OutcomeKind.RESPONSE:

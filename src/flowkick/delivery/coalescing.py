@@ -82,7 +82,7 @@ async def coalesce(
             for (run, _), new in zip(merged, leased, strict=True)
             for row in run
         ]
-        await sql.SETTLE.run(session, ended)
+        await sql.SETTLE.run_tuples(session, ended)
         stead |= {run[0].head: new for (run, _), new in zip(merged, leased, strict=True)}
         superseded += len(ended)
     return stead, superseded
@@ -220,6 +220,6 @@ async def _queue(
     ]
 
 
-def _superseded(row: Row[Any], by: int, now: datetime) -> dict[str, Any]:
+def _superseded(row: Row[Any], by: int, now: datetime) -> sql.Settled:
     note = f"A later update of the same user was sent in its stead: delivery {by}."
     return sql.settled(row.id, DeliveryState.SUPERSEDED, row.attempt, now, note=note)

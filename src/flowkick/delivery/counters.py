@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import select, update
 
-from flowkick.delivery.breaker import Breaker, BreakerPolicy, BreakerState, advance
+from flowkick.delivery.breaker import WELL, Breaker, BreakerPolicy, BreakerState, advance
 from flowkick.delivery.client import Outcome
 from flowkick.delivery.health import Health, Turned
 from flowkick.delivery.models import WebhookSubscription
@@ -38,6 +38,16 @@ class Tally:
     disabled_reason: str | None = None
     deactivated_now: bool = False
     last_failure: Outcome | None = None
+
+    @property
+    def is_well(self) -> bool:
+        """Whether nothing speaks against it: then one more success changes nothing but counts."""
+        return self.consecutive_failures == 0 and self.breaker is WELL
+
+    def succeed(self, outcome: Outcome) -> None:
+        """Count a success while it is well."""
+        self.last_at, self.last_status = outcome.started_at, "success"
+        self.succeeded += 1
 
     def count(self, outcome: Outcome, decision: Decision) -> None:
         """Count one attempt; may deactivate the subscription."""
@@ -130,6 +140,7 @@ async def lock_subscriptions(session: TenantSession, ids: Collection[str]) -> di
     tallies: dict[str, Tally] = {}
     for row in rows:
         breaker = Breaker(BreakerState(row[7]), row[8], row[9], row[10])
+        breaker = WELL if breaker == WELL else breaker
         tallies[row[0]] = Tally(*row[:4], Health(*row[4:6]), row[6], breaker, breaker)
     return tallies
 

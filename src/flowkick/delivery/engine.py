@@ -22,18 +22,17 @@ from flowkick.core.clock import Clock
 from flowkick.core.errors import SettingsError
 from flowkick.core.ids import new_id
 from flowkick.core.logs import get_logger
-from flowkick.delivery import gates, leases, nets, queue, sql
+from flowkick.delivery import gates, leases, nets, sql
 from flowkick.delivery.breaker import is_overloaded
-from flowkick.delivery.client import Sender
-from flowkick.delivery.held import Held, lane_of, moment_of
+from flowkick.delivery.client import Request, Sender
+from flowkick.delivery.held import Held, moment_of
 from flowkick.delivery.hooks import Hooks
 from flowkick.delivery.lanes import Lanes
+from flowkick.delivery.outcomes import Recorder
 from flowkick.delivery.patience import until_it_works
-from flowkick.delivery.queue import Claimed, Result
-from flowkick.delivery.recording import is_refusal, record_apart, without_answer
+from flowkick.delivery.queue import Claimed, Recorded, Result
 from flowkick.delivery.requests import RequestBuilder
 from flowkick.delivery.states import DeliveryState
-from flowkick.delivery.telling import about, tell
 from flowkick.storage.database import DATABASE_ERRORS, Database
 
 _log = get_logger(__name__)
@@ -44,11 +43,8 @@ POLL_SECONDS: Final = 1.0
 HELD_SECONDS: Final = 5.0
 STALLED_SECONDS: Final = 60.0
 GRACE_SECONDS: Final = 15.0
-_RECORD_BATCH: Final = 500
 _MOST_HELD: Final = 15
 """Deliveries claimed and not recorded, for each request that may be in flight."""
-_LINGER_SECONDS: Final = 0.04
-"""How long the recorder gathers while the engine is busy: more rows a commit."""
 _SHORTEST_SLEEP: Final = 0.02
 
 
@@ -72,17 +68,24 @@ class Engine:
         self._sender = sender
         self._builder = builder
         self._clock = clock
-        self._jitter = jitter
         self._hooks = hooks
         self._concurrency = concurrency
         self._lease = lease_seconds
         self._lanes: Lanes[Held] = Lanes(concurrency, self.wake)
-        self._outcomes: asyncio.Queue[Result] = asyncio.Queue()
         self._held: dict[int, Held] = {}
         self._wake = asyncio.Event()
         self._stopping = asyncio.Event()
-        self._unsettled: set[int] = set()
-        """Deliveries that were sent, and whose rows the database lets nobody change."""
+        self._recorder = Recorder(
+            database,
+            self.lease_id,
+            clock,
+            hooks,
+            jitter=jitter,
+            stopping=self._stopping,
+            is_busy=lambda: self._lanes.waiting > 0,
+            on_recorded=self._recorded,
+            on_done=self._done,
+        )
         self._failure: BaseException | None = None
         database.on_queued(self.wake)
 
@@ -103,7 +106,7 @@ class Engine:
         if self.database.is_sqlite:
             await self._until_it_works(self._end_former_leases)
         senders = [self._task(self._send()) for _ in range(self._concurrency)]
-        recorder = self._task(self._record())
+        recorder = self._task(self._recorder.run())
         keepers = [
             self._task(self._every(self._lease / 3, self._extend)),
             self._task(self._every(HELD_SECONDS, partial(self._catch, nets.catch_held))),
@@ -116,7 +119,7 @@ class Engine:
         finally:
             await _cancel(*senders)
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._outcomes.join(), GRACE_SECONDS)
+                await asyncio.wait_for(self._recorder.finish(), GRACE_SECONDS)
             await _cancel(recorder, *keepers)
             await self._lease_back([held.claimed.id for held in self._held.values()])
         if self._failure is not None:
@@ -147,7 +150,7 @@ class Engine:
         """Claim what the lanes have room for; returns whether more may be due."""
         if surplus := self._lanes.take_surplus():
             await self._give_back(surplus)
-        if len(self._held) >= _MOST_HELD * self._concurrency:
+        if self._is_full():
             return False  # what was sent is recorded first
         now = self._clock()
         until = asyncio.get_running_loop().time() + self._lease
@@ -170,15 +173,20 @@ class Engine:
         self._lanes.claimed(rooms, claims.taken)
         if claims.superseded:
             metrics.DELIVERIES.labels(DeliveryState.SUPERSEDED.value).inc(claims.superseded)
-        held = [Held(delivery, until) for delivery in claims.deliveries]
-        self._held.update((one.claimed.id, one) for one in held)
-        for id_, group in groupby(sorted(held, key=lane_of), key=lane_of):
-            self._put(id_, list(group))
+        by_lane: dict[str, list[Held]] = {}
+        for claimed in claims.deliveries:
+            held = self._held[claimed.id] = Held(claimed, until)
+            by_lane.setdefault(claimed.endpoint.subscription_id, []).append(held)
+        for id_, together in by_lane.items():
+            self._put(id_, together)
         metrics.CLAIMED.set(len(self._held))
         return any(
             self._lanes.wants(id_) and claims.taken.get(id_, 0) >= room
             for id_, room in rooms.items()
         )
+
+    def _is_full(self) -> bool:
+        return len(self._held) >= _MOST_HELD * self._concurrency
 
     def _rest(self, lanes: Mapping[str, sql.Lane], now: datetime) -> None:
         for id_, lane in lanes.items():
@@ -233,90 +241,42 @@ class Engine:
                 if loop.time() >= held.until:
                     self._held.pop(held.claimed.id, None)
                     continue
-                failed = await self._attempt(held.claimed)
+                if (request := self._request(held.claimed)) is not None:
+                    outcome = await self._sender.send(request)
+                    failed = is_overloaded(outcome)
+                    self._recorder.put(Result(held.claimed, outcome))
             finally:
                 self._lanes.done(ticket, failed=failed)
 
-    async def _attempt(self, claimed: Claimed) -> bool:
-        """Send it; returns whether its endpoint could not or would not take more."""
-        if claimed.id in self._unsettled:  # its lease ends, and it is claimed, again and again
-            self._held.pop(claimed.id, None)
-            return False
+    def _request(self, claimed: Claimed) -> Request | None:
+        """The request that is to be made; None where there is to be none."""
         try:
-            request = self._builder.build(
-                claimed.endpoint, claimed.message, attempt=claimed.attempt, at=self._clock()
-            )
+            # What is unsettled is claimed again and again, whenever its lease ends.
+            if claimed.id not in self._recorder.unsettled:
+                return self._builder.build(
+                    claimed.endpoint, claimed.message, attempt=claimed.attempt, at=self._clock()
+                )
         except SettingsError as error:
             # Not the receiver's fault: nothing is sent or counted, and the lease ends by itself.
             _log.error("secret_unreadable", delivery_id=claimed.id, reason=error.sentence)
-            self._held.pop(claimed.id, None)
-            return False
-        outcome = await self._sender.send(request)
-        self._outcomes.put_nowait(Result(claimed, outcome))
-        return is_overloaded(outcome)
+        self._held.pop(claimed.id, None)
+        return None
 
     # Record
 
-    async def _record(self) -> None:
-        while True:
-            results = [await self._outcomes.get()]
-            if self._lanes.waiting > 0:
-                await asyncio.sleep(_LINGER_SECONDS)
-            while len(results) < _RECORD_BATCH and not self._outcomes.empty():
-                results.append(self._outcomes.get_nowait())
-            await record_apart(results, self._record_surely, self._set_aside)
-            for result in results:
-                self._held.pop(result.claimed.id, None)
-                self._outcomes.task_done()
-            metrics.CLAIMED.set(len(self._held))
-
-    async def _record_surely(self, results: Sequence[Result]) -> None:
-        await self._until_it_works(partial(self._record_batch, results), give_up=False)
-
-    async def _set_aside(self, result: Result, error: Exception) -> None:
-        """Record less of a result that the database refuses; at the least, send it no more."""
-        _log.error("result_refused", error=type(error).__name__, **about(result))
-        try:
-            await self._record_surely([without_answer(result)])
-        except Exception as again:
-            if not is_refusal(again):
-                raise
-            await self._settle_alone(result)
-
-    async def _settle_alone(self, result: Result) -> None:
-        work = partial(self._settle_batch, result)
-        try:
-            await self._until_it_works(work, give_up=False)
-        except Exception as error:
-            if not is_refusal(error):
-                raise
-            self._unsettled.add(result.claimed.id)
-            _log.error("delivery_refused", error=type(error).__name__, **about(result))
-
-    async def _settle_batch(self, result: Result) -> None:
-        async with self.database.system_transaction() as session:
-            await queue.settle_unlogged(session, result, lease_id=self.lease_id, now=self._clock())
-
-    async def _record_batch(self, results: Sequence[Result]) -> None:
-        async with self.database.system_transaction() as session:
-            now = self._clock()
-            recorded = await queue.record(
-                session,
-                results,
-                lease_id=self.lease_id,
-                now=now,
-                jitter=self._jitter,
-                failing_after=self._hooks.operators.failing_after,
-                breaker=self._hooks.breaker,
-            )
-            if recorded.notices:
-                await self._hooks.operators.announce(session, recorded.notices, now)
+    def _recorded(self, recorded: Recorded) -> None:
         for id_ in (id_ for id_, paused in recorded.breakers.items() if paused):
             self._lanes.rest(id_)
         if recorded.promoted or recorded.breakers:
             self.wake()
-        tell(results, recorded)
         metrics.IN_FLIGHT.set(self._lanes.in_flight)
+
+    def _done(self, results: Sequence[Result]) -> None:
+        if self._is_full():
+            self.wake()
+        for result in results:
+            self._held.pop(result.claimed.id, None)
+        metrics.CLAIMED.set(len(self._held))
 
     # Keep
 

@@ -59,10 +59,10 @@ class _Gate:
         if probe:
             self.breaker = self.breaker.probing(now + max(lease, self.timeout + _PROBE_MARGIN))
         if self.rate is None:
-            return [replace(one, probe=probe) for one in claimed]
+            return [one._replace(probe=probe) for one in claimed]
         moments, self.next_at = rate.reserve(self.rate, self.next_at, now, len(claimed))
         return [
-            replace(one, probe=probe, not_before=moment)
+            one._replace(probe=probe, not_before=moment)
             for one, moment in zip(claimed, moments, strict=True)
         ]
 

@@ -17,11 +17,6 @@ class Held:
     """When its lease ends, on the event loop's clock."""
 
 
-def lane_of(held: Held) -> str:
-    """Whose delivery it is."""
-    return held.claimed.endpoint.subscription_id
-
-
 def moment_of(held: Held) -> datetime | None:
     """When it may be sent, where a limit says so."""
     return held.claimed.not_before

@@ -32,6 +32,10 @@ _RESERVE: Final = 0.1
 _SLOW_SHARE: Final = 0.5
 """The part of the slots that all slow lanes together may have."""
 
+_A_ROUND: Final = 16
+"""Requests begun in one round of the event loop. Endpoints that answer at once have as many answers
+ready as may be in flight, and the commit or the API request behind them would wait for them all."""
+
 _REMEMBERED: Final = 4096
 """Lanes without work whose windows are remembered."""
 
@@ -112,7 +116,8 @@ class Lanes(Generic[T]):
         self._clock = clock
         self._lanes: dict[str, _Lane[T]] = {}
         self._ready: deque[str] = deque()
-        self._idle: deque[asyncio.Future[None]] = deque()
+        self._idle: deque[asyncio.Future[Ticket[T]]] = deque()
+        self._begun = 0
         self._surplus: list[T] = []
         self._last_granted = dict.fromkeys(Pace, "")
         self._numbers = 0
@@ -155,6 +160,7 @@ class Lanes(Generic[T]):
             if budget <= 0:
                 break
             rooms[id_] = min(room, share)
+            self._lanes[id_].more = False  # until it is known what the claim found
             budget -= rooms[id_]
             self._last_granted[pace] = id_
         return rooms
@@ -183,7 +189,7 @@ class Lanes(Generic[T]):
         lane.waiting.extend(items)
         if not lane.is_ready:
             self._queue_up(id_, lane)
-        self._wake_idle(len(lane.waiting))
+        self._hand_out()
 
     def claimed(self, rooms: Mapping[str, int], counts: Mapping[str, int]) -> None:
         """Note which lanes took all that they had room for, and so have more in the database."""
@@ -212,10 +218,11 @@ class Lanes(Generic[T]):
 
     async def get(self) -> Ticket[T]:
         """The next delivery to send; waits for one."""
-        while (ticket := self._next()) is None:
-            turn = asyncio.get_running_loop().create_future()
+        if (ticket := self._next()) is None:
+            turn: asyncio.Future[Ticket[T]] = asyncio.get_running_loop().create_future()
             self._idle.append(turn)
-            await turn
+            return await turn
+        self._hand_out()  # whoever asks has ended one, which may have made room for more than one
         return ticket
 
     def done(self, ticket: Ticket[T], *, failed: bool) -> None:
@@ -229,13 +236,31 @@ class Lanes(Generic[T]):
         if failed:
             lane.window = max(lane.window / 2, 1.0)
         elif seconds < SLOW_SECONDS:
-            lane.window = min(lane.window + 1.0, float(self._slots))
-            self._set_pace(lane, Pace.FAST)
-        if lane.is_hungry():
+            if lane.window < self._slots:
+                lane.window += 1.0
+            if lane.pace is not Pace.FAST:
+                self._set_pace(lane, Pace.FAST)
+        if lane.is_hungry() and not (lane.is_fast and lane.waiting):
             self._on_hungry()
-        self._wake_idle(1)
+
+    def _end_round(self) -> None:
+        self._begun = 0
+        self._hand_out()
+
+    def _hand_out(self) -> None:
+        """Give those who wait what may be sent."""
+        while self._idle:
+            if self._idle[0].done():  # it was cancelled
+                self._idle.popleft()
+            elif (ticket := self._next()) is not None:
+                self._idle.popleft().set_result(ticket)
+            else:
+                return
 
     def _next(self) -> Ticket[T] | None:
+        """The next delivery that may be sent, in this round of the event loop."""
+        if self._begun >= _A_ROUND:
+            return None
         for _ in range(len(self._ready)):
             id_ = self._ready.popleft()
             lane = self._lanes[id_]
@@ -243,16 +268,22 @@ class Lanes(Generic[T]):
             if not self._may_start(lane):
                 self._queue_up(id_, lane)
                 continue
-            item = lane.waiting.popleft()
-            self._queue_up(id_, lane)
-            self._numbers += 1
-            lane.started[self._numbers] = self._clock()
-            self.in_flight += 1
-            self._in_flight[lane.pace] += 1
-            if lane.is_fast and lane.is_hungry():
-                self._on_hungry()
-            return Ticket(self._numbers, id_, item)
+            return self._start(id_, lane)
         return None
+
+    def _start(self, id_: str, lane: _Lane[T]) -> Ticket[T]:
+        if not self._begun:
+            asyncio.get_running_loop().call_soon(self._end_round)
+        self._begun += 1
+        item = lane.waiting.popleft()
+        self._queue_up(id_, lane)
+        self._numbers += 1
+        lane.started[self._numbers] = self._clock()
+        self.in_flight += 1
+        self._in_flight[lane.pace] += 1
+        if lane.is_fast and lane.is_hungry():
+            self._on_hungry()
+        return Ticket(self._numbers, id_, item)
 
     def _queue_up(self, id_: str, lane: _Lane[T]) -> None:
         if lane.waiting:
@@ -292,13 +323,6 @@ class Lanes(Generic[T]):
         while len(lane.waiting) > keep:
             self._surplus.append(lane.waiting.pop())
             lane.more = True
-
-    def _wake_idle(self, count: int) -> None:
-        while count > 0 and self._idle:
-            turn = self._idle.popleft()
-            if not turn.done():
-                turn.set_result(None)
-                count -= 1
 
     def _lane(self, id_: str) -> _Lane[T]:
         lane = self._lanes.get(id_)

@@ -12,19 +12,19 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from operator import itemgetter
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from sqlalchemy import ColumnElement, select, update
 
 from flowkick.delivery import ordering, sql
-from flowkick.delivery.attempts import AUTOMATIC, attempt_values
+from flowkick.delivery.attempts import LOG_ATTEMPTS, Attempt
 from flowkick.delivery.breaker import BreakerPolicy
 from flowkick.delivery.client import Outcome
 from flowkick.delivery.coalescing import Lease, Merger, coalesce
-from flowkick.delivery.counters import lock_subscriptions, write_counters
+from flowkick.delivery.counters import Tally, lock_subscriptions, write_counters
 from flowkick.delivery.health import GivenUp, Notices
 from flowkick.delivery.holding import hold_waiting
-from flowkick.delivery.models import WebhookDelivery, WebhookEvent, WebhookSubscription
+from flowkick.delivery.models import WebhookDelivery, WebhookSubscription
 from flowkick.delivery.ordering import Line
 from flowkick.delivery.requests import Endpoint, Message
 from flowkick.delivery.retry import RetryPolicy, decide
@@ -49,8 +49,7 @@ _ENDPOINT = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Claimed:
+class Claimed(NamedTuple):
     """A leased delivery, with all that its request needs."""
 
     id: int
@@ -78,8 +77,7 @@ class Claims:
     superseded: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Result:
+class Result(NamedTuple):
     """What came of the attempt of a claimed delivery."""
 
     claimed: Claimed
@@ -126,7 +124,7 @@ async def claim(
         owner = Lease(lease_id, now + lease)
         stead, superseded = await coalesce(session, heads, merger, owner, now=now)
     rows = [stead.get(row[0], row) for row in rows]
-    messages = await _messages(session, {row[3] for row in rows})
+    messages = await sql.messages(session, {row[3] for row in rows})
     claimed, unsendable, left = [], [], set()
     for delivery_id, admin_id, subscription_id, event_id, attempt, last, key in sorted(
         rows, key=itemgetter(3)
@@ -153,7 +151,7 @@ async def claim(
                     target.policy,
                 )
             )
-    await sql.SETTLE.run(session, unsendable)
+    await sql.SETTLE.run_tuples(session, unsendable)
     await ordering.promote(session, left, now)
     return Claims(claimed, taken, superseded)
 
@@ -201,16 +199,6 @@ async def _targets(session: TenantSession, ids: set[str]) -> dict[str, _Target]:
     }
 
 
-async def _messages(session: TenantSession, ids: set[str]) -> dict[str, Message]:
-    event = WebhookEvent
-    rows = await session.execute(
-        select(event.id, event.event, event.created_at, event.body, event.traceparent).where(
-            among(session, event.id, sorted(ids))
-        )
-    )
-    return {row[0]: Message(row[1], row[0], row[2], row[3], row[4]) for row in rows if row[3]}
-
-
 def _endpoint(row: Any) -> Endpoint:
     return Endpoint(
         row.id,
@@ -236,22 +224,18 @@ async def record(
     subscriptions = await lock_subscriptions(
         session, {result.claimed.endpoint.subscription_id for result in results}
     )
-    ours = await _still_leased(session, results, lease_id)
+    ids = sorted(result.claimed.id for result in results)
+    ours = await sql.lock_leased(session, ids, lease_id)
     recorded = Recorded()
-    settled: list[dict[str, Any]] = []
-    attempts: list[dict[str, Any]] = []
+    settled: list[sql.Settled] = []
+    attempts: list[Attempt] = []
     left: set[Line] = set()
     for result in results:
-        claimed, outcome = result.claimed, result.outcome
+        claimed, outcome = result
         subscription = subscriptions.get(claimed.endpoint.subscription_id)
         if claimed.id not in ours or subscription is None:
             continue
-        decision = decide(
-            claimed.policy, attempt=claimed.scheduled, outcome=outcome, now=now, jitter=jitter()
-        )
-        subscription.count(outcome, decision)
-        subscription.gate(outcome, breaker, probe=claimed.probe, now=now, jitter=jitter)
-        status, due_at = subscription.next_state(decision)
+        status, due_at = _next_state(subscription, result, breaker, now, jitter)
         settled.append(
             sql.settled(
                 claimed.id,
@@ -263,14 +247,22 @@ async def record(
                 in_line=status is DeliveryState.FAILED and subscription.on_give_up == ordering.HOLD,
             )
         )
-        if (key := ours[claimed.id]) is not None and not settled[-1]["in_line"]:
-            left.add(Line(claimed.endpoint.subscription_id, key))
-        attempts.append(_attempt(claimed, outcome))
+        attempts.append(
+            Attempt.of(
+                outcome,
+                admin_id=claimed.admin_id,
+                delivery_id=claimed.id,
+                subscription_id=subscription.id,
+                attempt=claimed.attempt,
+            )
+        )
         recorded.statuses.append(status)
+        if (key := ours[claimed.id]) is not None and not settled[-1].in_line:
+            left.add(Line(subscription.id, key))
         if status is DeliveryState.FAILED:
             recorded.notices.given_up.append(_given_up(result))
-    await sql.SETTLE.run(session, settled)
-    await sql.LOG_ATTEMPTS.run(session, attempts)
+    await sql.SETTLE.run_tuples(session, settled)
+    await LOG_ATTEMPTS.run_tuples(session, attempts)
     recorded.promoted = await ordering.promote(session, left, now)
     for tally in subscriptions.values():
         if tally.last_at is not None and (turned := tally.turned(failing_after, now)):
@@ -285,20 +277,40 @@ async def record(
     return recorded
 
 
+def _next_state(
+    subscription: Tally,
+    result: Result,
+    breaker: BreakerPolicy,
+    now: datetime,
+    jitter: Callable[[], float],
+) -> tuple[DeliveryState, datetime | None]:
+    """Count a result; gives the state that follows for its delivery, and when it is due."""
+    claimed, outcome = result
+    if outcome.success and subscription.is_well:
+        subscription.succeed(outcome)
+        return DeliveryState.SUCCESS, None
+    decision = decide(
+        claimed.policy, attempt=claimed.scheduled, outcome=outcome, now=now, jitter=jitter()
+    )
+    subscription.count(outcome, decision)
+    subscription.gate(outcome, breaker, probe=claimed.probe, now=now, jitter=jitter)
+    return subscription.next_state(decision)
+
+
 async def settle_unlogged(
     session: TenantSession, result: Result, *, lease_id: str, now: datetime
 ) -> None:
     """End a delivery whose attempt can't be logged; no counter and no retry tells of it."""
     claimed = result.claimed
     await ordering.lock(session, [claimed.endpoint.subscription_id])
-    ours = await _still_leased(session, [result], lease_id)
+    ours = await sql.lock_leased(session, [claimed.id], lease_id)
     if not ours:
         return
     state = DeliveryState.SUCCESS if result.outcome.success else DeliveryState.FAILED
     settled = sql.settled(
         claimed.id, state, claimed.scheduled, now, last_attempt=claimed.attempt, note=_UNLOGGED
     )
-    await sql.SETTLE.run(session, [settled])
+    await sql.SETTLE.run_tuples(session, [settled])
     if (key := ours[claimed.id]) is not None:
         line = Line(claimed.endpoint.subscription_id, key)
         await ordering.promote(session, [line], now)
@@ -314,30 +326,6 @@ def _given_up(result: Result) -> GivenUp:
         claimed.scheduled,
         result.outcome,
     )
-
-
-def _attempt(claimed: Claimed, outcome: Outcome) -> dict[str, Any]:
-    return attempt_values(
-        admin_id=claimed.admin_id,
-        subscription_id=claimed.endpoint.subscription_id,
-        delivery_id=claimed.id,
-        attempt=claimed.attempt,
-        trigger=AUTOMATIC,
-        outcome=outcome,
-    )
-
-
-async def _still_leased(
-    session: TenantSession, results: Sequence[Result], lease_id: str
-) -> dict[int, str | None]:
-    """Which of these are still ours, and in whose line each stands now; their rows are locked."""
-    ids = sorted(result.claimed.id for result in results)
-    rows = await session.execute(
-        select(WebhookDelivery.id, WebhookDelivery.ordering_key)
-        .where(among(session, WebhookDelivery.id, ids), WebhookDelivery.lease_id == lease_id)
-        .with_for_update()
-    )
-    return {row.id: row.ordering_key for row in rows}
 
 
 async def end_unfinished(

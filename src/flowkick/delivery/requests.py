@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
+from typing import NamedTuple
 
 from flowkick.core.clock import isoformat
 from flowkick.core.encryption import KeyRing
@@ -26,13 +27,13 @@ class Endpoint:
     headers: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class Message:
+class Message(NamedTuple):
     """One event, as every subscription gets it."""
 
     event: str
     event_id: str
-    recorded_at: datetime
+    timestamp: str
+    """When it was recorded, as its body says it."""
     body: bytes
     traceparent: str | None = None
 
@@ -64,7 +65,7 @@ class RequestBuilder:
         headers = signed_headers(
             event=message.event,
             message_id=message.event_id,
-            payload_timestamp=isoformat(message.recorded_at),
+            payload_timestamp=message.timestamp,
             attempt=attempt,
             body=message.body,
             secrets=self._secrets(endpoint, at),
@@ -78,6 +79,7 @@ class RequestBuilder:
             endpoint.timeout_ms / 1000,
             endpoint.subscription_id,
             message.traceparent,
+            at,
         )
 
     def _secrets(self, endpoint: Endpoint, at: datetime) -> list[str]:

@@ -13,6 +13,7 @@ import re
 import secrets as random_secrets
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from functools import lru_cache
 
 __all__ = [
     "RESERVED_HEADERS",
@@ -222,6 +223,7 @@ def _same(ours: str, theirs: str) -> bool:
     return hmac.compare_digest(ours.encode("ascii"), theirs.encode("utf-8", "surrogatepass"))
 
 
+@lru_cache(maxsize=1024)
 def _key(secret: str) -> bytes:
     """The HMAC key of a secret in either form."""
     if secret.startswith(_WHSEC):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from functools import cache
 from itertools import chain
@@ -14,7 +15,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from flowkick.core.clock import isoformat
 from flowkick.delivery import rate
 from flowkick.delivery.breaker import BreakerState
-from flowkick.delivery.models import WebhookAttempt, WebhookEvent
+from flowkick.delivery.models import WebhookEvent
+from flowkick.delivery.requests import Message
 from flowkick.delivery.states import UNFINISHED, DeliveryState
 from flowkick.storage.base import UtcDateTime
 from flowkick.storage.bulk import BulkStatement
@@ -81,6 +83,7 @@ _LANES_A_CLAIM: Final = 100
 
 SETTLE: Final = BulkStatement(
     columns={
+        "id": "bigint",
         "status": "text",
         "attempt": "integer",
         "last_attempt": "integer",
@@ -88,7 +91,6 @@ SETTLE: Final = BulkStatement(
         "finished_at": "timestamptz",
         "note": "text",
         "in_line": "boolean",
-        "id": "bigint",
     },
     sql="""
 UPDATE "WebhookDelivery" SET status = given.status, attempt = given.attempt,
@@ -103,6 +105,19 @@ FROM {given} WHERE "WebhookDelivery".id = given.id
 """Writes the next state of deliveries, ends their leases, and takes them out of their lines."""
 
 
+class Settled(NamedTuple):
+    """A row of `SETTLE`."""
+
+    id: int
+    status: str
+    attempt: int
+    last_attempt: int
+    due_at: datetime | None
+    finished_at: datetime | None
+    note: str | None
+    in_line: bool
+
+
 def settled(
     delivery_id: int,
     status: DeliveryState,
@@ -113,39 +128,19 @@ def settled(
     due_at: datetime | None = None,
     note: str | None = None,
     in_line: bool = False,
-) -> dict[str, Any]:
+) -> Settled:
     """A row of `SETTLE`: what ends leaves its line, unless it says that it stays `in_line`."""
     ended = status not in UNFINISHED
-    return {
-        "id": delivery_id,
-        "status": status.value,
-        "attempt": attempt,
-        "last_attempt": last_attempt,
-        "due_at": due_at,
-        "finished_at": now if ended else None,
-        "note": note,
-        "in_line": in_line or not ended,
-    }
-
-
-LOG_ATTEMPTS: Final = BulkStatement.insert(
-    WebhookAttempt,
-    "admin_id",
-    "delivery_id",
-    "subscription_id",
-    "attempt",
-    "trigger",
-    "status",
-    "status_code",
-    "response_body",
-    "error_message",
-    "duration_ms",
-    "sent_at",
-    often_alike=(
-        *("admin_id", "subscription_id", "attempt", "trigger", "status", "status_code"),
-        *("response_body", "error_message"),
-    ),
-)
+    return Settled(
+        delivery_id,
+        status.value,
+        attempt,
+        last_attempt,
+        due_at,
+        now if ended else None,
+        note,
+        in_line or not ended,
+    )
 
 
 EVENT_COLUMNS: Final = (
@@ -160,6 +155,23 @@ EVENT_COLUMNS: Final = (
 )
 """The attributes of an event that whoever records it gives; its position in the feed is apart."""
 _BESIDE: Final = BulkStatement.insert(WebhookEvent, *EVENT_COLUMNS, "position")
+
+
+_MESSAGES_SQLITE: Final = """
+SELECT id, event, "createdAt", body, traceparent FROM "WebhookEvent"
+WHERE id IN (SELECT value FROM json_each(?1))
+"""
+_MESSAGES_POSTGRESQL: Final = """
+SELECT id, event, "createdAt", body, traceparent FROM "WebhookEvent" WHERE id = ANY($1::text[])
+"""
+_LEASED_SQLITE: Final = """
+SELECT id, "orderingKey" FROM "WebhookDelivery"
+WHERE id IN (SELECT value FROM json_each(?1)) AND "leaseId" = ?2
+"""
+_LEASED_POSTGRESQL: Final = """
+SELECT id, "orderingKey" FROM "WebhookDelivery"
+WHERE id = ANY($1::bigint[]) AND "leaseId" = $2::text FOR UPDATE
+"""
 
 
 class Lane(NamedTuple):
@@ -236,3 +248,38 @@ def _claim_sqlite(count: int) -> str:
             for number in range(4, 4 + 2 * count, 2)
         )
     )
+
+
+async def messages(session: AsyncSession, event_ids: Collection[str]) -> dict[str, Message]:
+    """What these events' requests carry; those whose bodies are no longer kept are left out."""
+    connection = await session.connection()
+    ids = sorted(event_ids)
+    if is_sqlite(session):
+        found = await connection.exec_driver_sql(_MESSAGES_SQLITE, (json.dumps(ids),))
+    else:
+        found = await connection.exec_driver_sql(_MESSAGES_POSTGRESQL, (ids,))
+    rows: Sequence[Any] = found.all()
+    return {
+        id_: Message(event, id_, _shown(created_at), body, traceparent)
+        for id_, event, created_at, body, traceparent in rows
+        if body
+    }
+
+
+def _shown(moment: datetime | str) -> str:
+    """A moment as requests show it, which is how SQLite keeps it."""
+    return moment if isinstance(moment, str) else isoformat(moment)
+
+
+async def lock_leased(
+    session: AsyncSession, ids: Sequence[int], lease_id: str
+) -> dict[int, str | None]:
+    """Which of these deliveries are still leased, and in whose line each stands; locks them."""
+    connection = await session.connection()
+    if is_sqlite(session):
+        given = (json.dumps(ids), lease_id)
+        found = await connection.exec_driver_sql(_LEASED_SQLITE, given)
+    else:
+        found = await connection.exec_driver_sql(_LEASED_POSTGRESQL, (ids, lease_id))
+    rows: Sequence[Any] = found.all()
+    return {row[0]: row[1] for row in rows}

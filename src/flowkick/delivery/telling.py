@@ -14,13 +14,13 @@ _log = get_logger(__name__)
 
 def tell(results: Sequence[Result], recorded: Recorded) -> None:
     """Count and log a batch that was recorded."""
-    endings: Counter[str] = Counter()
+    failed = [result for result in results if not result.outcome.success]
+    endings = Counter(result.outcome.kind.value for result in failed)
+    endings["success"] = len(results) - len(failed)
     for result in results:
-        outcome = result.outcome
-        endings["success" if outcome.success else outcome.kind.value] += 1
-        metrics.ATTEMPT_SECONDS.observe(outcome.duration_ms / 1000)
-        if not outcome.success:
-            _log.info("attempt_failed", **about(result))
+        metrics.ATTEMPT_SECONDS.observe(result.outcome.duration_ms / 1000)
+    for result in failed:
+        _log.info("attempt_failed", **about(result))
     for ending, count in endings.items():
         metrics.ATTEMPTS.labels(ending).inc(count)
     for status, count in Counter(recorded.statuses).items():

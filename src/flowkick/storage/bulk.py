@@ -1,8 +1,9 @@
 """Statements over many rows at once, for the paths where thousands pass a second.
 
-Rows travel as one array a column on PostgreSQL, and as one JSON document on SQLite: either way one
-prepared statement serves every number of rows. On SQLite an executemany would be slower by far: the
-driver's thread and the event loop's would hand each other the interpreter lock for every row.
+Rows travel as one array a column on PostgreSQL, and on SQLite as one JSON document, with all bytes
+in one piece beside it: either way one prepared statement serves every number of rows. On SQLite an
+executemany would be slower by far: the driver's thread and the event loop's would hand each other
+the interpreter lock for every row.
 
 Many rows that are inserted, or left out where they are there already, go to PostgreSQL by COPY in
 its binary format. That costs this process a third of what arrays cost, and the server two thirds.
@@ -10,10 +11,11 @@ its binary format. That costs this process a third of what arrays cost, and the 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache, cached_property
+from itertools import accumulate, count
 from operator import itemgetter
 from typing import Any, Final, Self
 
@@ -31,6 +33,8 @@ from flowkick.storage.dialects import is_sqlite
 Row = Mapping[str, Any]
 _Values = tuple[Any, ...]
 DO_NOTHING: Final = "DO NOTHING"
+_BYTES: Final = "bytea"
+_CUT: Final = "substr(?2, json_extract(value, '$[{}]'), json_extract(value, '$[{}]'))"
 _COPIED: Final = 20
 """From so many rows on, COPY is worth its additional round trips."""
 
@@ -84,30 +88,35 @@ class BulkStatement:
 
         The rows carry their admin themselves.
         """
-        if not rows:
+        return await self.run_tuples(session, list(map(itemgetter(*self.columns), rows)))
+
+    async def run_tuples(self, session: AsyncSession, values: Sequence[_Values]) -> int:
+        """As `run`, of rows that have their values in the order of the columns."""
+        if not values:
             return 0
         connection = await session.connection()
-        alike = self._are_alike(rows)
-        if is_sqlite(session):
-            result = await connection.exec_driver_sql(*self._for_sqlite(rows, alike=alike))
-        elif len(rows) >= _COPIED and await self._copied(connection, rows):
-            return len(rows)
-        else:
-            result = await connection.exec_driver_sql(*self._for_postgresql(rows, alike=alike))
-        return result.rowcount
-
-    def _are_alike(self, rows: Sequence[Row]) -> bool:
-        """Whether all that is often alike is: all or nothing, so that there are two statements."""
-        first = rows[0]
-        return bool(self.often_alike) and all(
-            row[name] == first[name] for name in self.often_alike for row in rows
+        if (
+            not is_sqlite(session)
+            and len(values) >= _COPIED
+            and await self._copied(connection, values)
+        ):
+            return len(values)
+        columns = dict(zip(self.columns, zip(*values, strict=True), strict=True))
+        alike = bool(self.often_alike) and all(
+            columns[name].count(columns[name][0]) == len(values) for name in self.often_alike
         )
+        shared = {name: columns.pop(name)[0] for name in self.often_alike} if alike else {}
+        if is_sqlite(session):
+            given = _for_sqlite(columns, self.columns)
+            sql, parameters = self._sqlite[alike], (*given, *map(_plain, shared.values()))
+        else:
+            sql, parameters = self._postgresql[alike], (*columns.values(), *shared.values())
+        return (await connection.exec_driver_sql(sql, parameters)).rowcount
 
-    async def _copied(self, connection: AsyncConnection, rows: Sequence[Row]) -> bool:
+    async def _copied(self, connection: AsyncConnection, values: Sequence[_Values]) -> bool:
         """Whether PostgreSQL took the rows by COPY, which fails where one is there already."""
         if self._destination is None:
             return False
-        values: list[_Values] = list(map(itemgetter(*self.columns), rows))
         if not self._destination.may_conflict:
             await _copy(connection, self._destination, values)
             return True
@@ -117,25 +126,6 @@ class BulkStatement:
         except IntegrityError:
             return False
         return True
-
-    def _for_postgresql(self, rows: Sequence[Row], *, alike: bool) -> tuple[str, _Values]:
-        """The statement and its parameters: an array for each column, a value for those alike."""
-        shared = self.often_alike if alike else ()
-        arrays = [[row[name] for row in rows] for name in self.columns if name not in shared]
-        return self._postgresql[alike], (*arrays, *(rows[0][name] for name in shared))
-
-    def _for_sqlite(self, rows: Sequence[Row], *, alike: bool) -> tuple[str, _Values]:
-        """The statement and its parameters: a document of all rows, a value for those alike."""
-        shared = self.often_alike if alike else ()
-        columns: list[Any] = [
-            map(_plain, [row[name] for row in rows])
-            if type_ in _NOT_IN_JSON
-            else [row[name] for row in rows]
-            for name, type_ in self.columns.items()
-            if name not in shared
-        ]
-        document = msgspec.json.encode(list(zip(*columns, strict=True))).decode()
-        return self._sqlite[alike], (document, *(_plain(rows[0][name]) for name in shared))
 
     @cached_property
     def _postgresql(self) -> tuple[str, str]:
@@ -162,14 +152,16 @@ class BulkStatement:
 
     def _sqlite_given(self, shared: Sequence[str]) -> str:
         listed = [name for name in self.columns if name not in shared]
-        values = {name: f"json_extract(value, '$[{at}]')" for at, name in enumerate(listed)}
-        values |= {name: f"?{number}" for number, name in enumerate(shared, 2)}
-        extracted = ", ".join(
-            f"CAST({values[name]} AS BLOB) AS {name}"
-            if type_ == "bytea"
-            else f"{values[name]} AS {name}"
-            for name, type_ in self.columns.items()
-        )
+        places = count()
+        values = {
+            name: _CUT.format(next(places), next(places))
+            if self.columns[name] == _BYTES
+            else f"json_extract(value, '$[{next(places)}]')"
+            for name in listed
+        }
+        first = 3 if _BYTES in self.columns.values() else 2
+        values |= {name: f"?{number}" for number, name in enumerate(shared, first)}
+        extracted = ", ".join(f"{values[name]} AS {name}" for name in self.columns)
         # json_each writes a row's text anew for every column that asks for it, unless it is kept:
         # of 44 columns, that was four fifths of the time.
         each = "WITH each AS MATERIALIZED (SELECT value FROM json_each(?1))"
@@ -196,16 +188,27 @@ async def _copy(
     return len(values)
 
 
-_NOT_IN_JSON: Final = frozenset({"timestamptz", "bytea"})
+def _for_sqlite(columns: Mapping[str, _Values], types: Mapping[str, str]) -> _Values:
+    """A document of all rows, and where some are bytes, those of all rows in one piece."""
+    listed: list[Iterable[Any]] = []
+    pieces = [b"."]  # what is cut from nothing is null
+    end = 2
+    for name, values in columns.items():
+        if types[name] == _BYTES:
+            lengths = [len(value or b"") for value in values]
+            ends = list(accumulate(lengths, initial=end))
+            listed += [ends[:-1], [None if value is None else len(value) for value in values]]
+            pieces += filter(None, values)
+            end = ends[-1]
+        else:
+            listed.append(map(_plain, values) if types[name] == "timestamptz" else values)
+    document = msgspec.json.encode(list(zip(*listed, strict=True))).decode()
+    return (document, b"".join(pieces)) if _BYTES in types.values() else (document,)
 
 
 def _plain(value: Any) -> Any:
-    """A moment or bytes as JSON carries them to SQLite."""
-    if isinstance(value, datetime):
-        return isoformat(value)
-    if isinstance(value, bytes):
-        return value.decode()
-    return value
+    """A moment as SQLite keeps it."""
+    return isoformat(value) if isinstance(value, datetime) else value
 
 
 def _table(model: type[Base]) -> Table:

@@ -141,16 +141,7 @@ async def queue_deliveries(
     events' ids the subscription that is not to get the event, since it is about that one.
     """
     rows = [
-        {
-            "id": event["id"],
-            "admin_id": event["admin_id"],
-            "event": event["event"],
-            **_PATTERNS[event["event"]],
-            "about": about.get(event["id"], ""),
-            "user_id": event["user_id"],
-            "sequence": event["sequence"],
-            "created_at": event["created_at"],
-        }
+        {**event, **_PATTERNS[event["event"]], "about": about.get(event["id"], "")}
         for event in events
     ]
     return await _STATEMENTS[is_sqlite(session)].run(session, rows)

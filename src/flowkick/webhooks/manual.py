@@ -5,7 +5,6 @@ Both send outside any transaction, and record what came of it in one of their ow
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import datetime
 from typing import Any, Final
 
@@ -15,7 +14,7 @@ from flowkick.core.clock import isoformat
 from flowkick.core.errors import Conflict, NotFound
 from flowkick.core.ids import new_id
 from flowkick.delivery import gates, ordering
-from flowkick.delivery.attempts import RESEND, TEST, attempt_values
+from flowkick.delivery.attempts import RESEND, TEST, Attempt
 from flowkick.delivery.client import Outcome
 from flowkick.delivery.models import (
     WebhookAttempt,
@@ -49,11 +48,11 @@ async def send_test(context: Context, admin_id: str, subscription_id: str) -> Ou
     body = encode_event(
         catalogue.TEST, isoformat(now), data, source="api", event_id=event_id, sequence=0
     )
-    message = Message(catalogue.TEST, event_id, now, body)
+    message = Message(catalogue.TEST, event_id, isoformat(now), body)
     outcome = await _send(context, subscription, message, attempt=1)
     async with context.database.transaction(admin_id) as session:
         await _pass_gate(session, subscription_id, outcome, context.clock())
-        await _log_test(session, subscription_id, message, outcome)
+        await _log_test(session, subscription_id, message, outcome, now)
     return outcome
 
 
@@ -83,7 +82,7 @@ async def _send(
 
 
 async def _log_test(
-    session: TenantSession, subscription_id: str, message: Message, outcome: Outcome
+    session: TenantSession, subscription_id: str, message: Message, outcome: Outcome, now: datetime
 ) -> None:
     session.add(
         WebhookEvent(
@@ -92,7 +91,7 @@ async def _log_test(
             user_id=None,
             sequence=0,
             body=message.body,
-            created_at=message.recorded_at,
+            created_at=now,
             position=null(),
         )
     )
@@ -103,8 +102,8 @@ async def _log_test(
         status=(DeliveryState.SUCCESS if outcome.success else DeliveryState.FAILED).value,
         attempt=1,
         last_attempt=1,
-        created_at=message.recorded_at,
-        finished_at=message.recorded_at,
+        created_at=now,
+        finished_at=now,
     )
     session.add(delivery)
     await session.flush()
@@ -129,13 +128,13 @@ async def resend(context: Context, admin_id: str, delivery_id: int) -> dict[str,
             raise Conflict(str(delivery.note))
         if await ordering.is_behind(session, delivery_id):
             raise Conflict(_BEHIND)
-    message = Message(event.event, event.id, event.created_at, event.body)
+    message = Message(event.event, event.id, isoformat(event.created_at), event.body)
     async with context.database.transaction(admin_id) as session:
         number = await _next_number(session, delivery_id)
     outcome = await _send(context, subscription, message, attempt=number)
     async with context.database.transaction(admin_id) as session:
         if not await _is_kept(session, event):
-            outcome = replace(outcome, response_body=None)
+            outcome = outcome._replace(response_body=None)
         await _pass_gate(session, delivery.subscription_id, outcome, context.clock())
         row = await _log_attempt(session, delivery, outcome, attempt=number, trigger=RESEND)
         if outcome.success:
@@ -196,13 +195,13 @@ async def _log_attempt(
     attempt: int,
     trigger: str,
 ) -> dict[str, Any]:
-    row = attempt_values(
+    row = Attempt.of(
+        outcome,
         admin_id=session.admin_id,
-        subscription_id=delivery.subscription_id,
         delivery_id=delivery.id,
+        subscription_id=delivery.subscription_id,
         attempt=attempt,
         trigger=trigger,
-        outcome=outcome,
-    )
+    )._asdict()
     await session.execute(insert(WebhookAttempt), [row])
     return row
