@@ -10,11 +10,11 @@ from typing import Final
 from sqlalchemy import make_url, text
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from flowkick.core import metrics
 from flowkick.core.settings import Settings
-from flowkick.storage.postgres import Connector
+from flowkick.storage.postgres import Connector, postgres_engine
 from flowkick.storage.sqlite import sqlite_engine
 from flowkick.storage.tenancy import KEY_RING, QUEUED, RECORDED, SYSTEM, TenantSession
 
@@ -56,8 +56,11 @@ class Database:
             self.writer, self.reader = _sqlite_engines(url)
             self.snapshots = sqlite_engine(url, _SNAPSHOTS, _READING, "BEGIN")
         else:
-            self.writer = self.reader = _postgres_engine(self.connect, _POSTGRES_CONNECTIONS)
-            self.snapshots = _postgres_engine(self.connect, _SNAPSHOTS)
+            self.writer = postgres_engine(self.connect, _POSTGRES_CONNECTIONS)
+            # Each statement sees what is committed as it begins, in a transaction or not: so what
+            # only reads can do without one, and its two trips to the server.
+            self.reader = self.writer.execution_options(isolation_level="AUTOCOMMIT")
+            self.snapshots = postgres_engine(self.connect, _SNAPSHOTS)
 
     async def close(self) -> None:
         """Close every connection."""
@@ -136,18 +139,6 @@ class Database:
         """Raise where the database does not answer."""
         async with self.reader.connect() as connection:
             await connection.execute(text("SELECT 1"))
-
-
-def _postgres_engine(connect: Connector, size: int) -> AsyncEngine:
-    return create_async_engine(
-        "postgresql+asyncpg://",
-        async_creator=connect,
-        pool_size=size,
-        max_overflow=0,
-        pool_timeout=30,
-        pool_pre_ping=True,
-        hide_parameters=True,  # people's data and secrets: never in an error or a log
-    )
 
 
 def _sqlite_engines(url: URL) -> tuple[AsyncEngine, AsyncEngine]:
