@@ -12,7 +12,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -95,13 +95,21 @@ def _listing(users: int) -> None:
 
 
 def _delivery(events: int, backlog: int) -> None:
-    with receiver() as url, databases("delivery", "serving") as found:
-        for name, (delivery_url, serving_url) in found.items():
-            bare = uvloop.run(bare_loop(url, events))
-            ours = uvloop.run(record_and_deliver(delivery_url, url, events))
+    with receiver() as url, databases("first", "second", "third", "serving") as found:
+        for name, (*delivery_urls, serving_url) in found.items():
+            bare, ours = [], []
+            for (
+                delivery_url
+            ) in delivery_urls:  # in turns: a machine is not equally fast all the time
+                bare.append(uvloop.run(bare_loop(url, events)))
+                ours.append(uvloop.run(record_and_deliver(delivery_url, url, events)))
             print(f"\n{name}")
-            _print_throughput(bare, ours)
+            _print_throughput(_fastest(bare), _fastest(ours))
             asyncio.run(_print_serving(serving_url, url, backlog))
+
+
+def _fastest(runs: Sequence[Throughput]) -> Throughput:
+    return max(runs, key=lambda run: run.per_second)
 
 
 def _neighbours() -> None:
@@ -250,7 +258,7 @@ async def _print_serving(database_url: str, url: str, backlog: int) -> None:
         print("    limited by validation and by the rows of users, events and deliveries")
         most, least = await memory_while_draining(server, backlog)
         print(f"  memory, draining {backlog:7}  {least:9.0f} to {most:.0f} MiB   goal flat, ±20 %")
-        print("    bounded by what is claimed at once, 400 deliveries")
+        print("    bounded by what is claimed at once, 1,500 deliveries")
 
 
 if __name__ == "__main__":

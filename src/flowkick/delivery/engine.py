@@ -45,6 +45,8 @@ STALLED_SECONDS: Final = 60.0
 GRACE_SECONDS: Final = 15.0
 _MOST_HELD: Final = 15
 """Deliveries claimed and not recorded, for each request that may be in flight."""
+_BUSY_SECONDS: Final = 0.05
+"""How long it goes without looking what is due while there is more to send."""
 _SHORTEST_SLEEP: Final = 0.02
 
 
@@ -212,6 +214,10 @@ class Engine:
 
     async def _sleep_until_due(self) -> None:
         if self._wake.is_set():
+            return
+        if self._lanes.waiting:  # there is enough to do, and who runs out of it wakes
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._wake.wait(), _BUSY_SECONDS)
             return
         due = await self._until_it_works(self._next_due)
         wait = POLL_SECONDS

@@ -9,7 +9,7 @@ from functools import cache
 from itertools import chain
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import Float, Text, text
+from sqlalchemy import Float, Text, TextualSelect, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from flowkick.core.clock import isoformat
@@ -23,35 +23,60 @@ from flowkick.storage.bulk import BulkStatement
 from flowkick.storage.dialects import is_sqlite
 from flowkick.storage.tenancy import TenantSession
 
-# Steps from one subscription to the next through the index, however long their queues are.
-_LANES: Final = text("""
-WITH RECURSIVE lane(id) AS (
+# Both step from one subscription to the next through the index, however long their queues are. On
+# PostgreSQL a queue begins in the index with what has just left it, and each look goes past that:
+# so there is one look for each queue. SQLite forgets at once, and has no LATERAL.
+_FIRST_POSTGRESQL: Final = """
+WITH RECURSIVE lane AS (
+    SELECT * FROM (
+        SELECT "subscriptionId" AS id, "dueAt" AS due_at FROM "WebhookDelivery"
+        WHERE "dueAt" IS NOT NULL ORDER BY "subscriptionId", "dueAt" LIMIT 1
+    ) AS first
+    UNION ALL
+    SELECT next.id, next.due_at FROM lane CROSS JOIN LATERAL (
+        SELECT "subscriptionId" AS id, "dueAt" AS due_at FROM "WebhookDelivery"
+        WHERE "dueAt" IS NOT NULL AND "subscriptionId" > lane.id
+        ORDER BY "subscriptionId", "dueAt" LIMIT 1
+    ) AS next
+)"""
+_FIRST_SQLITE: Final = """
+WITH RECURSIVE queued(id) AS (
     SELECT min("subscriptionId") FROM "WebhookDelivery" WHERE "dueAt" IS NOT NULL
     UNION ALL
     SELECT (
         SELECT min("subscriptionId") FROM "WebhookDelivery"
-        WHERE "dueAt" IS NOT NULL AND "subscriptionId" > lane.id
+        WHERE "dueAt" IS NOT NULL AND "subscriptionId" > queued.id
     )
-    FROM lane WHERE lane.id IS NOT NULL
-)
-SELECT lane.id AS id, (
-    SELECT min("dueAt") FROM "WebhookDelivery"
-    WHERE "dueAt" IS NOT NULL AND "subscriptionId" = lane.id
-) AS due_at, subscription."pausedUntil" AS paused_until, subscription.breaker AS breaker,
-    subscription."rateLimit" AS rate_limit, subscription."pacedUntil" AS paced_until,
-    subscription.ordering AS ordering
+    FROM queued WHERE queued.id IS NOT NULL
+), lane AS (
+    SELECT id, (
+        SELECT min("dueAt") FROM "WebhookDelivery"
+        WHERE "dueAt" IS NOT NULL AND "subscriptionId" = queued.id
+    ) AS due_at
+    FROM queued WHERE id IS NOT NULL
+)"""
+
+
+def _lanes(first: str) -> TextualSelect:
+    return text(f"""{first}
+SELECT lane.id AS id, lane.due_at AS due_at, subscription."pausedUntil" AS paused_until,
+    subscription.breaker AS breaker, subscription."rateLimit" AS rate_limit,
+    subscription."pacedUntil" AS paced_until, subscription.ordering AS ordering
 FROM lane LEFT JOIN "WebhookSubscription" AS subscription
     ON subscription.id = lane.id AND subscription.active
-WHERE lane.id IS NOT NULL
-""").columns(
-    id=Text(),
-    due_at=UtcDateTime(),
-    paused_until=UtcDateTime(),
-    breaker=Text(),
-    rate_limit=Float(),
-    paced_until=UtcDateTime(),
-    ordering=Text(),
-)
+""").columns(  # noqa: S608  # both are above
+        id=Text(),
+        due_at=UtcDateTime(),
+        paused_until=UtcDateTime(),
+        breaker=Text(),
+        rate_limit=Float(),
+        paced_until=UtcDateTime(),
+        ordering=Text(),
+    )
+
+
+_LANES_POSTGRESQL: Final = _lanes(_FIRST_POSTGRESQL)
+_LANES_SQLITE: Final = _lanes(_FIRST_SQLITE)
 
 # The rows are chosen in a CTE, since LIMIT in an IN sub-query may lock more than it returns.
 _CLAIM_POSTGRESQL: Final = """
@@ -205,7 +230,8 @@ async def record_beside(session: TenantSession, rows: Sequence[Mapping[str, Any]
 
 async def lanes(session: AsyncSession) -> dict[str, Lane]:
     """Every subscription with deliveries to be looked at."""
-    return {row.id: _lane(row) for row in await session.execute(_LANES)}
+    statement = _LANES_SQLITE if is_sqlite(session) else _LANES_POSTGRESQL
+    return {row.id: _lane(row) for row in await session.execute(statement)}
 
 
 def _lane(row: Any) -> Lane:
