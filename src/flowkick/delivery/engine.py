@@ -22,7 +22,7 @@ from flowkick.core.clock import Clock
 from flowkick.core.errors import SettingsError
 from flowkick.core.ids import new_id
 from flowkick.core.logs import get_logger
-from flowkick.delivery import gates, leases, nets, sql
+from flowkick.delivery import gates, leases, nets, queue, sql
 from flowkick.delivery.breaker import is_overloaded
 from flowkick.delivery.client import Request, Sender
 from flowkick.delivery.held import Held, moment_of
@@ -158,15 +158,17 @@ class Engine:
         until = asyncio.get_running_loop().time() + self._lease
         async with self.database.system_reading() as session:  # which takes no lock
             lanes = await sql.lanes(session)
-        self._rest(lanes, now)
-        rooms = self._lanes.rooms([id_ for id_, lane in lanes.items() if lane.due_at <= now])
-        if not rooms:
-            return False
+            self._rest(lanes, now)
+            rooms = self._lanes.rooms([id_ for id_, lane in lanes.items() if lane.due_at <= now])
+            if not rooms:
+                return False
+            targets = await queue.targets(session, rooms)
         async with self.database.system_transaction() as session:
             claims = await gates.claim(
                 session,
                 rooms,
                 lanes,
+                targets,
                 lease_id=self.lease_id,
                 now=now,
                 lease=timedelta(seconds=self._lease),

@@ -7,7 +7,7 @@ there is one probe, and no moment is given twice, however many processes claim.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -19,7 +19,7 @@ from flowkick.delivery import queue, rate
 from flowkick.delivery.breaker import Breaker, BreakerState
 from flowkick.delivery.coalescing import Merger
 from flowkick.delivery.models import WebhookSubscription
-from flowkick.delivery.queue import Claimed, Claims
+from flowkick.delivery.queue import Claimed, Claims, Target
 from flowkick.delivery.sql import Lane
 from flowkick.storage.dialects import among
 from flowkick.storage.tenancy import TenantSession
@@ -78,6 +78,7 @@ async def claim(
     session: TenantSession,
     rooms: Mapping[str, int],
     lanes: Mapping[str, Lane],
+    targets: Mapping[str, Target],
     *,
     lease_id: str,
     now: datetime,
@@ -89,7 +90,11 @@ async def claim(
     What a gate alone kept back does not count as taken: a claim right after this one would not
     bring it.
     """
-    gates = await _lock(session, rooms, lanes)
+    gated = {id_ for id_ in rooms if lanes[id_].gated}
+    # Those with an order, too, before their deliveries are: whoever holds a subscription and then
+    # writes what waits for it would meet a claim that does it the other way round.
+    locked = gated | {id_ for id_ in rooms if lanes[id_].ordered}
+    gates = await _lock(session, locked, gated)
     narrowed = {
         id_: gates[id_].room(room, now) if id_ in gates else room for id_, room in rooms.items()
     }
@@ -97,7 +102,14 @@ async def claim(
     if not passing:
         return Claims()
     claims = await queue.claim(
-        session, passing, lease_id=lease_id, now=now, lease=lease, merger=merger
+        session,
+        passing,
+        targets,
+        lease_id=lease_id,
+        now=now,
+        lease=lease,
+        merger=merger,
+        locked=locked,
     )
     if not gates:
         return claims
@@ -115,13 +127,9 @@ async def claim(
 
 
 async def _lock(
-    session: TenantSession, rooms: Mapping[str, int], lanes: Mapping[str, Lane]
+    session: TenantSession, locked: Collection[str], gated: Collection[str]
 ) -> dict[str, _Gate]:
     """The gates of those that have one; all rows that this claim locks, in one order."""
-    gated = {id_ for id_ in rooms if lanes[id_].gated}
-    # Those with an order, too, before their deliveries are: whoever holds a subscription and then
-    # writes what waits for it would meet a claim that does it the other way round.
-    locked = gated | {id_ for id_ in rooms if lanes[id_].ordered}
     if not locked:
         return {}
     model = WebhookSubscription

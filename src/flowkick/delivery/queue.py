@@ -8,7 +8,7 @@ changes nothing. An attempt counts when it is recorded, so a killed process burn
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from operator import itemgetter
@@ -101,13 +101,17 @@ class Recorded:
 async def claim(
     session: TenantSession,
     rooms: Mapping[str, int],
+    targets: Mapping[str, Target],
     *,
     lease_id: str,
     now: datetime,
     lease: timedelta,
     merger: Merger,
+    locked: Collection[str] = (),
 ) -> Claims:
     """Lease due deliveries, up to `rooms` for each subscription, those due longest first.
+
+    `targets` are of all of `rooms` that are there, and the rows of those in `locked` are locked.
 
     What can't be sent is settled at once: held where its subscription is inactive, failed where the
     subscription or the event is gone. What is not the first of its line is given back.
@@ -116,8 +120,7 @@ async def claim(
     if not rows:
         return Claims()
     taken = Counter(row[2] for row in rows)
-    rows = await _first_of_lines(session, rows, now)
-    targets = await _targets(session, {row[2] for row in rows})
+    rows = await _first_of_lines(session, rows, now, locked)
     stead: Mapping[int, sql.Leased] = {}
     superseded = 0
     if heads := [row for row in rows if row[6] is not None and _coalesces(targets.get(row[2]))]:
@@ -157,13 +160,14 @@ async def claim(
 
 
 async def _first_of_lines(
-    session: TenantSession, rows: Sequence[Any], now: datetime
+    session: TenantSession, rows: Sequence[Any], now: datetime, locked: Collection[str]
 ) -> Sequence[Any]:
     """What was leased and may be sent now; the rest waits for what is before it."""
     in_line = [row for row in rows if row[6] is not None]
     if not in_line:
         return rows
-    await ordering.lock(session, {row[2] for row in in_line})
+    if unlocked := {row[2] for row in in_line}.difference(locked):  # its order is just changing
+        await ordering.lock(session, unlocked)
     parked = await ordering.park(session, [row[0] for row in in_line])
     if crowded := {row[2] for row in in_line if row[0] in parked}:
         await ordering.park_ahead(session, crowded, now)
@@ -171,7 +175,7 @@ async def _first_of_lines(
 
 
 @dataclass(frozen=True, slots=True)
-class _Target:
+class Target:
     """What all deliveries of one subscription in a batch share."""
 
     active: bool
@@ -180,16 +184,17 @@ class _Target:
     policy: RetryPolicy
 
 
-def _coalesces(target: _Target | None) -> bool:
+def _coalesces(target: Target | None) -> bool:
     return target is not None and target.active and target.coalesces
 
 
-async def _targets(session: TenantSession, ids: set[str]) -> dict[str, _Target]:
+async def targets(session: TenantSession, ids: Collection[str]) -> dict[str, Target]:
+    """Where the deliveries of these subscriptions go, of those that are there."""
     rows = await session.execute(
         select(*_ENDPOINT).where(among(session, WebhookSubscription.id, sorted(ids)))
     )
     return {
-        row.id: _Target(
+        row.id: Target(
             row.active,
             row.coalesce,
             _endpoint(row),
