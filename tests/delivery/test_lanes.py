@@ -77,6 +77,25 @@ async def test_one_subscription_alone_gets_nearly_all_slots_once_it_is_fast() ->
     assert (await sending.start())["a"] == 80
 
 
+async def test_what_else_waits_gets_its_turn_between_a_few_requests() -> None:
+    lanes: Lanes[int] = Lanes(100, lambda: None)
+    lanes.put("a", range(1000))
+    for _ in range(50):  # it is found to be fast
+        lanes.done(await lanes.get(), failed=False)
+    order: list[str] = []
+
+    async def send() -> None:
+        await lanes.get()
+        order.append("request")
+
+    sending = [asyncio.create_task(send()) for _ in range(40)]
+    asyncio.get_running_loop().call_soon(lambda: order.append("commit"))
+    async with asyncio.timeout(10):
+        await asyncio.gather(*sending)
+    assert order.count("request") == 40
+    assert order.index("commit") <= 16
+
+
 async def test_slots_are_shared_evenly_by_fast_subscriptions() -> None:
     sending = Sending(100, *"abcde")
     await sending.run_fast(40)

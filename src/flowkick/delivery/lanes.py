@@ -139,6 +139,7 @@ class Lanes(Generic[T]):
         for id_, lane in self._lanes.items():
             self._check_pace(lane)
             lane.more &= id_ in due
+        self._hand_out()  # what was found slow just now may have made room for others
         lanes = [(id_, self._lane(id_)) for id_ in sorted(ids)]
         rooms: dict[str, int] = {}
         for pace, ahead in _AHEAD.items():
