@@ -98,9 +98,8 @@ def _delivery(events: int, backlog: int) -> None:
     with receiver() as url, databases("first", "second", "third", "serving") as found:
         for name, (*delivery_urls, serving_url) in found.items():
             bare, ours = [], []
-            for (
-                delivery_url
-            ) in delivery_urls:  # in turns: a machine is not equally fast all the time
+            # In turns, since a machine is not equally fast all the time.
+            for delivery_url in delivery_urls:
                 bare.append(uvloop.run(bare_loop(url, events)))
                 ours.append(uvloop.run(record_and_deliver(delivery_url, url, events)))
             print(f"\n{name}")

@@ -120,3 +120,25 @@ async def test_a_delivery_that_can_not_be_changed_is_sent_once(running: Process)
             await asyncio.sleep(0.05)
     assert len(endpoint.arrivals) == 2
     assert [a.subscription_id for a in await attempts(database)] == [good]
+
+
+async def test_what_can_not_be_given_back_for_a_while_is_sent_after_it(running: Process) -> None:
+    database, keys = running.database, running.settings.key_ring
+    admin_id, _ = await new_admin(database)
+    async with Endpoint() as endpoint:
+        await create_subscription(database, keys, admin_id, endpoint.url)
+        await emit(database, admin_id, [user_created(number) for number in range(100)])
+        await until(database, all_in("success"))
+        given_back = 'OLD."leaseId" IS NOT NULL AND NEW."leaseId" IS NULL'
+        await refuse(
+            database, "UPDATE", "WebhookDelivery", f"{given_back} AND NEW.status = 'pending'"
+        )
+        endpoint.delay = 2.5  # so that it is found slow, and much of it was claimed ahead
+        await emit(database, admin_id, [user_created(number) for number in range(400)])
+        await asyncio.sleep(2)
+        async with database.writer.begin() as connection:
+            on = "" if database.is_sqlite else ' ON "WebhookDelivery"'
+            await connection.exec_driver_sql(f"DROP TRIGGER refuse{on}")
+        endpoint.delay = 0.0
+        await until(database, all_in("success"))
+    assert len({arrival.event_id for arrival in endpoint.arrivals}) == 500

@@ -130,8 +130,7 @@ async def test_an_endpoint_that_begins_to_hang_leaves_slots_and_gives_back_what_
     sending.ids = ("b",)
     sending.claim()
     assert (await sending.start())["b"] == 4  # a quarter of what is free, again and again
-    assert sending.lanes.take_surplus()
-    assert not sending.lanes.take_surplus()
+    assert sending.lanes.surplus
     sending.end("a", failed=True)
     sending.ids = ("a",)
     assert sending.claim() == {"a": 1}
@@ -149,6 +148,34 @@ async def test_a_window_shrinks_with_failures_and_grows_again() -> None:
     await sending.run_fast(3)
     sending.claim()
     assert (await sending.start())["a"] > 8
+
+
+async def test_there_may_be_more_subscriptions_than_are_remembered() -> None:
+    lanes: Lanes[str] = Lanes(100, lambda: None)
+    ids = [f"s{number:05}" for number in range(6000)]
+    for start in range(0, 6000, 40):
+        some = ids[start : start + 40]
+        assert set(lanes.rooms(some)) == set(some)
+        lanes.claimed({}, {})
+    assert 0 < len(lanes.rooms(ids)) <= 100
+
+
+async def test_one_that_waits_behind_many_that_hang_is_served_once_they_are_found_slow() -> None:
+    sending = Sending(40, *"abcd")
+    sending.lanes.put("e", ["e"])
+    sending.lanes.done(await sending.lanes.get(), failed=False)  # it is fast
+    await sending.run_fast(20)
+    for _ in range(5):
+        sending.claim()
+        await sending.start()  # and nothing of it ends any more
+    sending.lanes.put("e", ["e"])
+    waiting = asyncio.create_task(sending.lanes.get())
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    sending.clock.now += SLOW_SECONDS
+    sending.lanes.rooms("abcd")
+    await asyncio.sleep(0)
+    assert waiting.done()
 
 
 @pytest.mark.parametrize("slots", [1, 2, 3])

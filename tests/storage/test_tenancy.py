@@ -27,6 +27,22 @@ async def _two_admins(database: Database) -> tuple[str, str]:
     return mine, other
 
 
+async def test_a_session_that_reads_refuses_to_write(database: Database) -> None:
+    mine, _ = await _two_admins(database)
+    async with database.reading(mine) as session:
+        session.add(_user("new"))
+        with pytest.raises(ScopeError):
+            await session.flush()
+        session.expunge_all()
+        for statement in (update(User).values(first_name="x"), delete(User)):
+            with pytest.raises(ScopeError):
+                await session.execute(statement)
+    async with database.system_reading() as session:
+        with pytest.raises(ScopeError):
+            await session.execute(delete(User))
+        assert await session.scalar(select(func.count(User.id))) == 2
+
+
 async def test_selects_joins_subqueries_and_counts_are_scoped(database: Database) -> None:
     mine, _ = await _two_admins(database)
     async with database.reading(mine) as session:

@@ -18,6 +18,7 @@ from sqlalchemy import Row, Select, func, insert, literal, select, union_all
 from flowkick.core.ids import new_id
 from flowkick.core.logs import get_logger
 from flowkick.delivery import sql
+from flowkick.delivery.leases import Lease
 from flowkick.delivery.models import WebhookDelivery, WebhookEvent
 from flowkick.delivery.states import WAITING, DeliveryState
 from flowkick.storage.dialects import among
@@ -46,25 +47,15 @@ class Merger:
     """From bodies, in order, and the id of the new event, its body; or raises Unmergeable."""
 
 
-@dataclass(frozen=True, slots=True)
-class Lease:
-    """Whose the new deliveries are, and until when."""
-
-    id: str
-    until: datetime
-
-
 async def coalesce(
     session: TenantSession,
-    heads: Sequence[Sequence[Any]],
+    heads: Sequence[sql.Leased],
     merger: Merger,
     lease: Lease,
     *,
     now: datetime,
 ) -> tuple[dict[int, sql.Leased], int]:
     """Let what waits behind leased deliveries, at the heads of their lines, become one with them.
-
-    `heads` are rows as `sql.lease_due` gives them.
 
     Gives the delivery that was leased in the stead of each, where there is one, and how many were
     superseded. Their subscriptions are locked.
@@ -88,7 +79,7 @@ async def coalesce(
     return stead, superseded
 
 
-async def _runs(session: TenantSession, heads: Sequence[Sequence[Any]], event: str) -> list[_Run]:
+async def _runs(session: TenantSession, heads: Sequence[sql.Leased], event: str) -> list[_Run]:
     """The deliveries from each head on that can become one."""
     lines = union_all(*(select(_line(head).subquery()) for head in heads)).subquery()
     delivery, recorded = WebhookDelivery, WebhookEvent
@@ -119,12 +110,13 @@ async def _runs(session: TenantSession, heads: Sequence[Sequence[Any]], event: s
     return [_run(line, event) for _head, line in groupby(rows, lambda row: row.head)]
 
 
-def _line(head: Sequence[Any]) -> Select[Any]:
+def _line(head: sql.Leased) -> Select[Any, Any]:
     """The deliveries from a head on, no more than can become one: read by the index of lines."""
     delivery = WebhookDelivery
     return (
-        select(literal(head[0]).label("head"), delivery.id)
-        .where(delivery.subscription_id == head[2], delivery.ordering_key == head[6])
+        select(literal(head.id).label("head"), delivery.id)
+        .where(delivery.subscription_id == head.subscription_id)
+        .where(delivery.ordering_key == head.ordering_key)
         .order_by(delivery.sequence, delivery.id)
         .limit(MOST)
     )

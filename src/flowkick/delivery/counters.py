@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy import select, update
 
 from flowkick.delivery.breaker import WELL, Breaker, BreakerPolicy, BreakerState, advance
+from flowkick.delivery.claimed import DESTINATION, Destination, destination_of
 from flowkick.delivery.client import Outcome
 from flowkick.delivery.health import Health, Turned
 from flowkick.delivery.models import WebhookSubscription
@@ -31,6 +32,8 @@ class Tally:
     on_give_up: str
     breaker: Breaker
     breaker_before: Breaker
+    destination: Destination
+    is_limited: bool
     succeeded: int = 0
     failed: int = 0
     last_at: datetime | None = None
@@ -43,6 +46,12 @@ class Tally:
     def is_well(self) -> bool:
         """Whether nothing speaks against it: then one more success changes nothing but counts."""
         return self.consecutive_failures == 0 and self.breaker is WELL
+
+    @property
+    def flows(self) -> bool:
+        """Whether a claim of it would bring what is due, as it is."""
+        plain = not (self.is_limited or self.destination.coalesces)
+        return plain and self.active and self.breaker is WELL
 
     def succeed(self, outcome: Outcome) -> None:
         """Count a success while it is well."""
@@ -121,8 +130,7 @@ async def lock_subscriptions(session: TenantSession, ids: Collection[str]) -> di
     subscription = WebhookSubscription
     rows = await session.execute(
         select(
-            subscription.id,
-            subscription.active,
+            *DESTINATION,
             subscription.consecutive_failures,
             subscription.auto_disable_after,
             subscription.failing_since,
@@ -132,17 +140,32 @@ async def lock_subscriptions(session: TenantSession, ids: Collection[str]) -> di
             subscription.breaker_failures,
             subscription.breaker_openings,
             subscription.paused_until,
+            subscription.rate_limit,
         )
         .where(among(session, subscription.id, sorted(ids)))
         .order_by(subscription.id)
         .with_for_update()
     )
-    tallies: dict[str, Tally] = {}
-    for row in rows:
-        breaker = Breaker(BreakerState(row[7]), row[8], row[9], row[10])
-        breaker = WELL if breaker == WELL else breaker
-        tallies[row[0]] = Tally(*row[:4], Health(*row[4:6]), row[6], breaker, breaker)
-    return tallies
+    return {row.id: _tally(row) for row in rows}
+
+
+def _tally(row: Any) -> Tally:
+    breaker = Breaker(
+        BreakerState(row.breaker), row.breaker_failures, row.breaker_openings, row.paused_until
+    )
+    breaker = WELL if breaker == WELL else breaker
+    return Tally(
+        row.id,
+        row.active,
+        row.consecutive_failures,
+        row.auto_disable_after,
+        Health(row.failing_since, row.recovered_at),
+        row.on_give_up,
+        breaker,
+        breaker_before=breaker,
+        destination=destination_of(row),
+        is_limited=row.rate_limit is not None,
+    )
 
 
 async def write_counters(session: TenantSession, tallies: Iterable[Tally]) -> None:

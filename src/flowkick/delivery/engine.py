@@ -22,15 +22,17 @@ from flowkick.core.clock import Clock
 from flowkick.core.errors import SettingsError
 from flowkick.core.ids import new_id
 from flowkick.core.logs import get_logger
-from flowkick.delivery import gates, leases, nets, queue, sql
+from flowkick.delivery import gates, leases, nets, sql
 from flowkick.delivery.breaker import is_overloaded
+from flowkick.delivery.claimed import Claimed
 from flowkick.delivery.client import Request, Sender
 from flowkick.delivery.held import Held, moment_of
 from flowkick.delivery.hooks import Hooks
 from flowkick.delivery.lanes import Lanes
+from flowkick.delivery.leases import Lease
 from flowkick.delivery.outcomes import Recorder
 from flowkick.delivery.patience import until_it_works
-from flowkick.delivery.queue import Claimed, Recorded, Result
+from flowkick.delivery.queue import Recorded, Result
 from flowkick.delivery.requests import RequestBuilder
 from flowkick.delivery.states import DeliveryState
 from flowkick.storage.database import DATABASE_ERRORS, Database
@@ -80,6 +82,7 @@ class Engine:
         self._recorder = Recorder(
             database,
             self.lease_id,
+            lease_seconds,
             clock,
             hooks,
             jitter=jitter,
@@ -150,8 +153,7 @@ class Engine:
 
     async def _claim_batch(self) -> bool:
         """Claim what the lanes have room for; returns whether more may be due."""
-        if surplus := self._lanes.take_surplus():
-            await self._give_back(surplus)
+        await self._give_back_surplus()
         if self._is_full():
             return False  # what was sent is recorded first
         now = self._clock()
@@ -160,34 +162,35 @@ class Engine:
             lanes = await sql.lanes(session)
             self._rest(lanes, now)
             rooms = self._lanes.rooms([id_ for id_, lane in lanes.items() if lane.due_at <= now])
-            if not rooms:
-                return False
-            targets = await queue.targets(session, rooms)
+        if not rooms:
+            return False
         async with self.database.system_transaction() as session:
             claims = await gates.claim(
                 session,
                 rooms,
                 lanes,
-                targets,
-                lease_id=self.lease_id,
+                lease=Lease(self.lease_id, now + timedelta(seconds=self._lease)),
                 now=now,
-                lease=timedelta(seconds=self._lease),
                 merger=self._hooks.merger,
             )
         self._lanes.claimed(rooms, claims.taken)
         if claims.superseded:
             metrics.DELIVERIES.labels(DeliveryState.SUPERSEDED.value).inc(claims.superseded)
+        self._hold(claims.deliveries, until)
+        return any(
+            self._lanes.wants(id_) and claims.taken.get(id_, 0) >= room
+            for id_, room in rooms.items()
+        )
+
+    def _hold(self, deliveries: Sequence[Claimed], until: float) -> None:
+        """Hand on what is leased until then, by the event loop's clock."""
         by_lane: dict[str, list[Held]] = {}
-        for claimed in claims.deliveries:
+        for claimed in deliveries:
             held = self._held[claimed.id] = Held(claimed, until)
             by_lane.setdefault(claimed.endpoint.subscription_id, []).append(held)
         for id_, together in by_lane.items():
             self._put(id_, together)
         metrics.CLAIMED.set(len(self._held))
-        return any(
-            self._lanes.wants(id_) and claims.taken.get(id_, 0) >= room
-            for id_, room in rooms.items()
-        )
 
     def _is_full(self) -> bool:
         return len(self._held) >= _MOST_HELD * self._concurrency
@@ -207,17 +210,21 @@ class Engine:
                 wait = (moment - now).total_seconds()
                 loop.call_later(wait, self._lanes.put, id_, list(together))
 
-    async def _give_back(self, surplus: list[Held]) -> None:
+    async def _give_back_surplus(self) -> None:
+        surplus = [*self._lanes.surplus]
+        if not surplus:
+            return
         ids = [held.claimed.id for held in surplus]
         async with self.database.system_transaction() as session:
             await leases.give_back(session, ids, lease_id=self.lease_id, now=self._clock())
+        del self._lanes.surplus[: len(surplus)]
         for id_ in ids:
             self._held.pop(id_, None)
 
     async def _sleep_until_due(self) -> None:
         if self._wake.is_set():
             return
-        if self._lanes.waiting:  # there is enough to do, and who runs out of it wakes
+        if self._lanes.is_busy:  # who runs out of what there is to send wakes
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._wake.wait(), _BUSY_SECONDS)
             return
@@ -272,7 +279,8 @@ class Engine:
 
     # Record
 
-    def _recorded(self, recorded: Recorded) -> None:
+    def _recorded(self, recorded: Recorded, began: float) -> None:
+        self._hold(recorded.claimed, began + self._lease)
         for id_ in (id_ for id_, paused in recorded.breakers.items() if paused):
             self._lanes.rest(id_)
         if recorded.promoted or recorded.breakers:
@@ -309,6 +317,7 @@ class Engine:
             self.wake()
 
     async def _show_lanes(self) -> None:
+        self._lanes.hand_out()
         for pace, count in self._lanes.by_pace().items():
             metrics.LANES.labels(pace).set(count)
 

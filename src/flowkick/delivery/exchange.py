@@ -97,6 +97,7 @@ class Connection(asyncio.Protocol):
         self._has_length = False
         self._deadline = 0.0
         self._timer: asyncio.TimerHandle | None = None
+        self._timer_at = 0.0
         self.idle_since = 0.0
         """When the pool got it back, on the event loop's clock."""
 
@@ -135,9 +136,10 @@ class Connection(asyncio.Protocol):
         """
         self._deadline = deadline
         if self._timer is not None:
-            if self._timer.when() <= deadline:
+            if self._timer_at <= deadline:
                 return
             self._timer.cancel()
+        self._timer_at = deadline
         self._timer = loop.call_at(deadline, self._notice_deadline, loop)
 
     def _notice_deadline(self, loop: asyncio.AbstractEventLoop) -> None:

@@ -17,9 +17,11 @@ from sqlalchemy import select, update
 from flowkick.core import metrics
 from flowkick.delivery import queue, rate
 from flowkick.delivery.breaker import Breaker, BreakerState
+from flowkick.delivery.claimed import DESTINATION, Claimed, Destination, destination_of
 from flowkick.delivery.coalescing import Merger
+from flowkick.delivery.leases import Lease
 from flowkick.delivery.models import WebhookSubscription
-from flowkick.delivery.queue import Claimed, Claims, Target
+from flowkick.delivery.queue import Claims
 from flowkick.delivery.sql import Lane
 from flowkick.storage.dialects import among
 from flowkick.storage.tenancy import TenantSession
@@ -52,12 +54,12 @@ class _Gate:
         return room if self.rate is None else min(room, rate.most(self.rate, self.next_at, now))
 
     def let_through(
-        self, claimed: Sequence[Claimed], now: datetime, lease: timedelta
+        self, claimed: Sequence[Claimed], now: datetime, until: datetime
     ) -> list[Claimed]:
-        """Note what was claimed; gives it with what each must know."""
+        """Note what was claimed and is leased `until` then; gives it with what each must know."""
         probe = self.breaker.state is not BreakerState.CLOSED
         if probe:
-            self.breaker = self.breaker.probing(now + max(lease, self.timeout + _PROBE_MARGIN))
+            self.breaker = self.breaker.probing(max(until, now + self.timeout + _PROBE_MARGIN))
         if self.rate is None:
             return [one._replace(probe=probe) for one in claimed]
         moments, self.next_at = rate.reserve(self.rate, self.next_at, now, len(claimed))
@@ -78,11 +80,9 @@ async def claim(
     session: TenantSession,
     rooms: Mapping[str, int],
     lanes: Mapping[str, Lane],
-    targets: Mapping[str, Target],
     *,
-    lease_id: str,
+    lease: Lease,
     now: datetime,
-    lease: timedelta,
     merger: Merger,
 ) -> Claims:
     """Claim as `queue.claim` does, what gates let through.
@@ -94,23 +94,14 @@ async def claim(
     # Those with an order, too, before their deliveries are: whoever holds a subscription and then
     # writes what waits for it would meet a claim that does it the other way round.
     locked = gated | {id_ for id_ in rooms if lanes[id_].ordered}
-    gates = await _lock(session, locked, gated)
+    gates, destinations = await _lock(session, locked, gated)
     narrowed = {
         id_: gates[id_].room(room, now) if id_ in gates else room for id_, room in rooms.items()
     }
     passing = {id_: room for id_, room in narrowed.items() if room > 0}
     if not passing:
         return Claims()
-    claims = await queue.claim(
-        session,
-        passing,
-        targets,
-        lease_id=lease_id,
-        now=now,
-        lease=lease,
-        merger=merger,
-        locked=locked,
-    )
+    claims = await queue.claim(session, passing, destinations, lease=lease, now=now, merger=merger)
     if not gates:
         return claims
     through_gate = {one.endpoint.subscription_id for one in claims.deliveries}
@@ -122,42 +113,48 @@ async def claim(
     }
     limited = (id_ for id_ in gates if gates[id_].rate is not None and id_ in passing)
     metrics.RATE_LIMITED.inc(sum(narrowed[id_] < rooms[id_] for id_ in limited))
-    through = await _let_through(session, gates, claims, now, lease)
+    through = await _let_through(session, gates, claims, now, lease.until)
     return replace(claims, deliveries=through, taken=taken)
 
 
 async def _lock(
     session: TenantSession, locked: Collection[str], gated: Collection[str]
-) -> dict[str, _Gate]:
-    """The gates of those that have one; all rows that this claim locks, in one order."""
+) -> tuple[dict[str, _Gate], dict[str, Destination]]:
+    """The gates of those that have one, and where all go whose rows this locks, in one order."""
     if not locked:
-        return {}
+        return {}, {}
     model = WebhookSubscription
-    rows = await session.execute(
+    statement = (
         select(
-            model.id,
+            *DESTINATION,
             model.breaker,
             model.breaker_failures,
             model.breaker_openings,
             model.paused_until,
             model.rate_limit,
             model.paced_until,
-            model.timeout_ms,
         )
         .where(among(session, model.id, sorted(locked)))
         .order_by(model.id)
         .with_for_update()
     )
-    return {
-        row[0]: _Gate(
-            Breaker(BreakerState(row[1]), row[2], row[3], row[4]),
-            row[5],
-            row[6],
-            timedelta(milliseconds=row[7]),
+    rows = (await session.execute(statement)).all()
+    gates = {
+        row.id: _Gate(
+            Breaker(
+                BreakerState(row.breaker),
+                row.breaker_failures,
+                row.breaker_openings,
+                row.paused_until,
+            ),
+            row.rate_limit,
+            row.paced_until,
+            timedelta(milliseconds=row.timeout_ms),
         )
         for row in rows
-        if row[0] in gated
+        if row.id in gated
     }
+    return gates, {row.id: destination_of(row) for row in rows}
 
 
 async def _let_through(
@@ -165,7 +162,7 @@ async def _let_through(
     gates: Mapping[str, _Gate],
     claims: Claims,
     now: datetime,
-    lease: timedelta,
+    until: datetime,
 ) -> list[Claimed]:
     through: list[Claimed] = []
     gated: dict[str, list[Claimed]] = {}
@@ -173,7 +170,7 @@ async def _let_through(
         id_ = one.endpoint.subscription_id
         (gated.setdefault(id_, []) if id_ in gates else through).append(one)
     for id_, claimed in gated.items():
-        through += gates[id_].let_through(claimed, now, lease)
+        through += gates[id_].let_through(claimed, now, until)
         await _write(session, id_, gates[id_].values())
     return through
 

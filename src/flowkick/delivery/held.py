@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from flowkick.delivery.queue import Claimed
+from flowkick.delivery.claimed import Claimed
 
 
 @dataclass(slots=True)

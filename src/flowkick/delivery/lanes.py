@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from enum import IntEnum, auto
 from time import monotonic
 from typing import Final, Generic, NamedTuple, TypeVar
@@ -118,7 +118,9 @@ class Lanes(Generic[T]):
         self._ready: deque[str] = deque()
         self._idle: deque[asyncio.Future[Ticket[T]]] = deque()
         self._begun = 0
-        self._surplus: list[T] = []
+        self.surplus: list[T] = []
+        """Deliveries claimed for endpoints that became slow or are paused: to be leased back, and
+        then to be removed from here."""
         self._last_granted = dict.fromkeys(Pace, "")
         self._numbers = 0
         self._in_flight = dict.fromkeys(Pace, 0)
@@ -136,10 +138,12 @@ class Lanes(Generic[T]):
         claim costs as much for one delivery as for fifty.
         """
         due = set(ids)
+        if len(self._lanes) + len(due) > _REMEMBERED:
+            self._forget(due)
         for id_, lane in self._lanes.items():
             self._check_pace(lane)
             lane.more &= id_ in due
-        self._hand_out()  # what was found slow just now may have made room for others
+        self.hand_out()  # what was found slow just now may have made room for others
         lanes = [(id_, self._lane(id_)) for id_ in sorted(ids)]
         rooms: dict[str, int] = {}
         for pace, ahead in _AHEAD.items():
@@ -172,6 +176,11 @@ class Lanes(Generic[T]):
         return lane is None or lane.is_worth_a_claim()
 
     @property
+    def is_busy(self) -> bool:
+        """Whether a lane has more to send, and will tell when it has not."""
+        return any(lane.is_fast and lane.waiting for lane in self._lanes.values())
+
+    @property
     def waiting(self) -> int:
         """Deliveries claimed and not handed out."""
         return sum(len(lane.waiting) for lane in self._lanes.values())
@@ -190,7 +199,7 @@ class Lanes(Generic[T]):
         lane.waiting.extend(items)
         if not lane.is_ready:
             self._queue_up(id_, lane)
-        self._hand_out()
+        self.hand_out()
 
     def claimed(self, rooms: Mapping[str, int], counts: Mapping[str, int]) -> None:
         """Note which lanes took all that they had room for, and so have more in the database."""
@@ -206,14 +215,9 @@ class Lanes(Generic[T]):
         if lane.is_fast:
             self._set_pace(lane, Pace.NEW)
         if lane.waiting:
-            self._surplus.extend(lane.waiting)
+            self.surplus.extend(lane.waiting)
             lane.waiting.clear()
             self._on_hungry()
-
-    def take_surplus(self) -> list[T]:
-        """Deliveries claimed for endpoints that became slow or are paused: to be leased back."""
-        surplus, self._surplus = self._surplus, []
-        return surplus
 
     # What senders ask
 
@@ -223,11 +227,14 @@ class Lanes(Generic[T]):
             turn: asyncio.Future[Ticket[T]] = asyncio.get_running_loop().create_future()
             self._idle.append(turn)
             return await turn
-        self._hand_out()  # whoever asks has ended one, which may have made room for more than one
+        self.hand_out()  # who asks has mostly ended one, which may have made room for two
         return ticket
 
     def done(self, ticket: Ticket[T], *, failed: bool) -> None:
-        """A request has ended; `failed` where the endpoint could not or would not take more."""
+        """A request has ended; `failed` where the endpoint could not or would not take more.
+
+        Who had it asks for the next one: nobody else is woken.
+        """
         lane = self._lanes[ticket.lane]
         seconds = self._clock() - lane.started.pop(ticket.number)
         self.in_flight -= 1
@@ -246,10 +253,14 @@ class Lanes(Generic[T]):
 
     def _end_round(self) -> None:
         self._begun = 0
-        self._hand_out()
+        self.hand_out()
 
-    def _hand_out(self) -> None:
-        """Give those who wait what may be sent."""
+    def hand_out(self) -> None:
+        """Give those who wait what may be sent.
+
+        Most of this comes about by itself; who calls it now and then lets what became possible by
+        time alone, such as that an endpoint was found slow, be noticed.
+        """
         while self._idle:
             if self._idle[0].done():  # it was cancelled
                 self._idle.popleft()
@@ -322,21 +333,19 @@ class Lanes(Generic[T]):
         lane.window = max(lane.window / 2, 1.0)
         keep = max(int(lane.window) - len(lane.started), 0)
         while len(lane.waiting) > keep:
-            self._surplus.append(lane.waiting.pop())
+            self.surplus.append(lane.waiting.pop())
             lane.more = True
 
     def _lane(self, id_: str) -> _Lane[T]:
         lane = self._lanes.get(id_)
         if lane is None:
-            if len(self._lanes) >= _REMEMBERED:
-                self._forget()
             lane = self._lanes[id_] = _Lane()
         return lane
 
-    def _forget(self) -> None:
+    def _forget(self, due: Collection[str]) -> None:
         """Forget the lanes without work."""
         self._lanes = {
             id_: lane
             for id_, lane in self._lanes.items()
-            if lane.waiting or lane.started or lane.is_ready
+            if lane.waiting or lane.started or lane.is_ready or id_ in due
         }

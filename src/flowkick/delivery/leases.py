@@ -4,12 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import NamedTuple
 
 from sqlalchemy import update
 
 from flowkick.delivery.models import WebhookDelivery
 from flowkick.storage.dialects import among
 from flowkick.storage.tenancy import TenantSession
+
+
+class Lease(NamedTuple):
+    """Whose deliveries are, and until when."""
+
+    id: str
+    until: datetime
 
 
 async def extend(

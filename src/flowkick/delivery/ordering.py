@@ -19,7 +19,9 @@ from sqlalchemy import ColumnElement, and_, exists, select, text, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 
+from flowkick.delivery.leases import Lease
 from flowkick.delivery.models import WebhookDelivery, WebhookEvent, WebhookSubscription
+from flowkick.delivery.sql import Leased
 from flowkick.delivery.states import UNFINISHED, WAITING, DeliveryState
 from flowkick.storage.bulk import BulkStatement
 from flowkick.storage.dialects import among
@@ -43,6 +45,30 @@ FROM (
 WHERE "WebhookDelivery".id = line.first AND "dueAt" IS NULL AND "leaseId" IS NULL
     AND status IN ('pending', 'retrying')
 """,
+)
+_LEASE_FIRST: Final = BulkStatement(
+    {
+        "subscription_id": "text",
+        "key": "text",
+        "now": "timestamptz",
+        "lease_id": "text",
+        "until": "timestamptz",
+    },
+    """
+UPDATE "WebhookDelivery" SET "dueAt" = line.until, "leaseId" = line.lease_id
+FROM (
+    SELECT given.now AS now, given.until AS until, given.lease_id AS lease_id, (
+        SELECT id FROM "WebhookDelivery"
+        WHERE "subscriptionId" = given.subscription_id AND "orderingKey" = given.key
+        ORDER BY sequence, id LIMIT 1
+    ) AS first
+    FROM {given}
+) AS line
+WHERE "WebhookDelivery".id = line.first AND ("dueAt" IS NULL OR "dueAt" <= line.now)
+    AND "leaseId" IS NULL AND status IN ('pending', 'retrying')
+RETURNING id, "adminId", "subscriptionId", "eventId", attempt, "lastAttempt", "orderingKey"
+""",
+    often_alike=("subscription_id", "now", "lease_id", "until"),
 )
 # Steps from the head of one line to that of the next through the index, however long they are.
 _STALLED: Final = text("""
@@ -129,6 +155,17 @@ async def park_ahead(
             .values(due_at=None),
             execution_options=_NO_SYNC,
         )
+
+
+async def lease_first(
+    session: TenantSession, lines: Collection[Line], lease: Lease, now: datetime
+) -> list[Leased]:
+    """Lease the first of each of these lines, where nobody has it and it need not wait.
+
+    Their subscriptions are locked.
+    """
+    rows = [(*line, now, *lease) for line in sorted(lines)]
+    return list(map(Leased._make, await _LEASE_FIRST.fetch(session, rows)))
 
 
 async def promote(session: TenantSession, lines: Collection[Line], now: datetime) -> int:

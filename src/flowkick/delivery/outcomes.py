@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from datetime import timedelta
 from functools import partial
 from typing import Final
 
@@ -11,6 +12,7 @@ from flowkick.core.clock import Clock
 from flowkick.core.logs import get_logger
 from flowkick.delivery import queue
 from flowkick.delivery.hooks import Hooks
+from flowkick.delivery.leases import Lease
 from flowkick.delivery.patience import until_it_works
 from flowkick.delivery.queue import Recorded, Result
 from flowkick.delivery.recording import is_refusal, record_apart, without_answer
@@ -27,24 +29,27 @@ class Recorder:
     """Records the results that it is given, in their order.
 
     `is_busy` tells whether more are to come soon. `on_recorded` gets what each batch came to that
-    is committed, `on_done` the results that need not be held any longer, recorded or not.
+    is committed, and when it began, by the event loop's clock; `on_done` gets the results that need
+    not be held any longer, recorded or not.
     """
 
     def __init__(  # noqa: PLR0913  # what the engine shares with it
         self,
         database: Database,
         lease_id: str,
+        lease_seconds: float,
         clock: Clock,
         hooks: Hooks,
         *,
         jitter: Callable[[], float],
         stopping: asyncio.Event,
         is_busy: Callable[[], bool],
-        on_recorded: Callable[[Recorded], None],
+        on_recorded: Callable[[Recorded, float], None],
         on_done: Callable[[Sequence[Result]], None],
     ) -> None:
         self._database = database
         self._lease_id = lease_id
+        self._lease = timedelta(seconds=lease_seconds)
         self._clock = clock
         self._hooks = hooks
         self._jitter = jitter
@@ -89,20 +94,22 @@ class Recorder:
         await until_it_works(work, self._stopping, give_up=False)
 
     async def _record(self, results: Sequence[Result]) -> None:
+        began = asyncio.get_running_loop().time()
         async with self._database.system_transaction() as session:
             now = self._clock()
             recorded = await queue.record(
                 session,
                 results,
-                lease_id=self._lease_id,
+                lease=Lease(self._lease_id, now + self._lease),
                 now=now,
                 jitter=self._jitter,
                 failing_after=self._hooks.operators.failing_after,
                 breaker=self._hooks.breaker,
+                go_on=not self._stopping.is_set(),
             )
             if recorded.notices:
                 await self._hooks.operators.announce(session, recorded.notices, now)
-        self._on_recorded(recorded)
+        self._on_recorded(recorded, began)
         tell(results, recorded)
 
     async def _set_aside(self, result: Result, error: Exception) -> None:

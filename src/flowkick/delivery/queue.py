@@ -10,61 +10,31 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
-from operator import itemgetter
+from datetime import datetime
+from operator import attrgetter
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import ColumnElement, select, update
+from sqlalchemy import ColumnElement, update
 
-from flowkick.delivery import ordering, sql
+from flowkick.delivery import leases, ordering, sql
 from flowkick.delivery.attempts import LOG_ATTEMPTS, Attempt
 from flowkick.delivery.breaker import BreakerPolicy
+from flowkick.delivery.claimed import Claimed, Destination, destinations
 from flowkick.delivery.client import Outcome
-from flowkick.delivery.coalescing import Lease, Merger, coalesce
+from flowkick.delivery.coalescing import Merger, coalesce
 from flowkick.delivery.counters import Tally, lock_subscriptions, write_counters
 from flowkick.delivery.health import GivenUp, Notices
 from flowkick.delivery.holding import hold_waiting
-from flowkick.delivery.models import WebhookDelivery, WebhookSubscription
+from flowkick.delivery.leases import Lease
+from flowkick.delivery.models import WebhookDelivery
 from flowkick.delivery.ordering import Line
-from flowkick.delivery.requests import Endpoint, Message
-from flowkick.delivery.retry import RetryPolicy, decide
+from flowkick.delivery.retry import decide
 from flowkick.delivery.states import UNFINISHED, DeliveryState
-from flowkick.storage.dialects import among
 from flowkick.storage.tenancy import TenantSession
 
 _DELETED: Final = "The subscription was deleted."
 _NO_BODY: Final = "The event is no longer kept, so it can't be sent."
 _UNLOGGED: Final = "It was sent, but the attempt could not be logged."
-_ENDPOINT = (
-    WebhookSubscription.id,
-    WebhookSubscription.active,
-    WebhookSubscription.coalesce,
-    WebhookSubscription.url,
-    WebhookSubscription.timeout_ms,
-    WebhookSubscription.secret,
-    WebhookSubscription.former_secrets,
-    WebhookSubscription.headers,
-    WebhookSubscription.retry_attempts,
-    WebhookSubscription.retry_delay,
-)
-
-
-class Claimed(NamedTuple):
-    """A leased delivery, with all that its request needs."""
-
-    id: int
-    admin_id: str
-    attempt: int
-    """The number that the request carries, from 1: unique among all requests of the delivery."""
-    scheduled: int
-    """The number of the attempt in the schedule of retries, from 1: resends don't count."""
-    endpoint: Endpoint
-    message: Message
-    policy: RetryPolicy
-    probe: bool = False
-    """Whether what comes of it decides over a breaker."""
-    not_before: datetime | None = None
-    """The moment that the limit of its subscription gives it; None where there is none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,141 +66,105 @@ class Recorded:
     """Subscriptions whose breakers turned, and whether they are paused now."""
     promoted: int = 0
     """Deliveries that are due now, since those before them have ended."""
+    claimed: Sequence[Claimed] = ()
+    """Deliveries that are leased now, since those before them have ended."""
 
 
 async def claim(
     session: TenantSession,
     rooms: Mapping[str, int],
-    targets: Mapping[str, Target],
+    locked: Mapping[str, Destination],
     *,
-    lease_id: str,
+    lease: Lease,
     now: datetime,
-    lease: timedelta,
     merger: Merger,
-    locked: Collection[str] = (),
 ) -> Claims:
     """Lease due deliveries, up to `rooms` for each subscription, those due longest first.
 
-    `targets` are of all of `rooms` that are there, and the rows of those in `locked` are locked.
+    `locked` are the destinations of the subscriptions whose rows are locked.
 
     What can't be sent is settled at once: held where its subscription is inactive, failed where the
     subscription or the event is gone. What is not the first of its line is given back.
     """
-    rows = await sql.lease_due(session, rooms, lease_id=lease_id, now=now, until=now + lease)
+    rows: Sequence[sql.Leased] = await sql.lease_due(
+        session, rooms, lease_id=lease.id, now=now, until=lease.until
+    )
     if not rows:
         return Claims()
-    taken = Counter(row[2] for row in rows)
+    taken = Counter(row.subscription_id for row in rows)
     rows = await _first_of_lines(session, rows, now, locked)
+    others = {row.subscription_id for row in rows}.difference(locked)
+    to = {**locked, **await destinations(session, others)}
     stead: Mapping[int, sql.Leased] = {}
     superseded = 0
-    if heads := [row for row in rows if row[6] is not None and _coalesces(targets.get(row[2]))]:
-        owner = Lease(lease_id, now + lease)
-        stead, superseded = await coalesce(session, heads, merger, owner, now=now)
-    rows = [stead.get(row[0], row) for row in rows]
-    messages = await sql.messages(session, {row[3] for row in rows})
-    claimed, unsendable, left = [], [], set()
-    for delivery_id, admin_id, subscription_id, event_id, attempt, last, key in sorted(
-        rows, key=itemgetter(3)
-    ):
-        target, message = targets.get(subscription_id), messages.get(event_id)
-        if target is None or message is None:
-            note = _DELETED if target is None else _NO_BODY
+    in_line = [row for row in rows if row.ordering_key is not None]
+    if heads := [row for row in in_line if _coalesces(to.get(row.subscription_id))]:
+        stead, superseded = await coalesce(session, heads, merger, lease, now=now)
+    rows = [stead.get(row.id, row) for row in rows]
+    messages = await sql.messages(session, {row.event_id for row in rows})
+    deliveries, unsendable, left = [], [], set()
+    for row in sorted(rows, key=attrgetter("event_id")):
+        destination, message = to.get(row.subscription_id), messages.get(row.event_id)
+        if destination is None or message is None:
+            note = _DELETED if destination is None else _NO_BODY
             unsendable.append(
-                sql.settled(delivery_id, DeliveryState.FAILED, attempt, now, note=note)
+                sql.settled(row.id, DeliveryState.FAILED, row.attempt, now, note=note)
             )
-            if key is not None:
-                left.add(Line(subscription_id, key))
-        elif not target.active:
-            unsendable.append(sql.settled(delivery_id, DeliveryState.HELD, attempt, now))
+            if row.ordering_key is not None:
+                left.add(Line(row.subscription_id, row.ordering_key))
+        elif not destination.active:
+            unsendable.append(sql.settled(row.id, DeliveryState.HELD, row.attempt, now))
         else:
-            claimed.append(
-                Claimed(
-                    delivery_id,
-                    admin_id,
-                    last + 1,
-                    attempt + 1,
-                    target.endpoint,
-                    message,
-                    target.policy,
-                )
-            )
+            deliveries.append(Claimed.of(row, destination, message))
     await sql.SETTLE.run_tuples(session, unsendable)
     await ordering.promote(session, left, now)
-    return Claims(claimed, taken, superseded)
+    return Claims(deliveries, taken, superseded)
 
 
 async def _first_of_lines(
-    session: TenantSession, rows: Sequence[Any], now: datetime, locked: Collection[str]
-) -> Sequence[Any]:
+    session: TenantSession,
+    rows: Sequence[sql.Leased],
+    now: datetime,
+    locked: Collection[str],
+) -> Sequence[sql.Leased]:
     """What was leased and may be sent now; the rest waits for what is before it."""
-    in_line = [row for row in rows if row[6] is not None]
+    in_line = [row for row in rows if row.ordering_key is not None]
     if not in_line:
         return rows
-    if unlocked := {row[2] for row in in_line}.difference(locked):  # its order is just changing
+    # Of a subscription whose order is just changing, there may be some that are not locked.
+    if unlocked := {row.subscription_id for row in in_line}.difference(locked):
         await ordering.lock(session, unlocked)
-    parked = await ordering.park(session, [row[0] for row in in_line])
-    if crowded := {row[2] for row in in_line if row[0] in parked}:
+    parked = await ordering.park(session, [row.id for row in in_line])
+    if crowded := {row.subscription_id for row in in_line if row.id in parked}:
         await ordering.park_ahead(session, crowded, now)
-    return [row for row in rows if row[0] not in parked]
+    return [row for row in rows if row.id not in parked]
 
 
-@dataclass(frozen=True, slots=True)
-class Target:
-    """What all deliveries of one subscription in a batch share."""
-
-    active: bool
-    coalesces: bool
-    endpoint: Endpoint
-    policy: RetryPolicy
-
-
-def _coalesces(target: Target | None) -> bool:
-    return target is not None and target.active and target.coalesces
-
-
-async def targets(session: TenantSession, ids: Collection[str]) -> dict[str, Target]:
-    """Where the deliveries of these subscriptions go, of those that are there."""
-    rows = await session.execute(
-        select(*_ENDPOINT).where(among(session, WebhookSubscription.id, sorted(ids)))
-    )
-    return {
-        row.id: Target(
-            row.active,
-            row.coalesce,
-            _endpoint(row),
-            RetryPolicy(row.retry_attempts, row.retry_delay),
-        )
-        for row in rows
-    }
-
-
-def _endpoint(row: Any) -> Endpoint:
-    return Endpoint(
-        row.id,
-        row.url,
-        row.timeout_ms,
-        row.secret,
-        row.former_secrets,
-        row.headers,
-    )
+def _coalesces(destination: Destination | None) -> bool:
+    return destination is not None and destination.active and destination.coalesces
 
 
 async def record(
     session: TenantSession,
     results: Sequence[Result],
     *,
-    lease_id: str,
+    lease: Lease,
     now: datetime,
     jitter: Callable[[], float],
     failing_after: int,
     breaker: BreakerPolicy,
+    go_on: bool,
 ) -> Recorded:
-    """Write attempts, the next states and the subscriptions' counters of a batch of results."""
+    """Write attempts, the next states and the subscriptions' counters of a batch of results.
+
+    With `go_on`, what is next in lines that were left is leased at once, where nothing speaks
+    against its subscription; otherwise it becomes due.
+    """
     subscriptions = await lock_subscriptions(
         session, {result.claimed.endpoint.subscription_id for result in results}
     )
     ids = sorted(result.claimed.id for result in results)
-    ours = await sql.lock_leased(session, ids, lease_id)
+    ours = await sql.lock_leased(session, ids, lease.id)
     recorded = Recorded()
     settled: list[sql.Settled] = []
     attempts: list[Attempt] = []
@@ -268,7 +202,9 @@ async def record(
             recorded.notices.given_up.append(_given_up(result))
     await sql.SETTLE.run_tuples(session, settled)
     await LOG_ATTEMPTS.run_tuples(session, attempts)
-    recorded.promoted = await ordering.promote(session, left, now)
+    onward = {line for line in left if go_on and subscriptions[line.subscription_id].flows}
+    recorded.claimed = await _go_on(session, onward, subscriptions, lease, now)
+    recorded.promoted = await ordering.promote(session, left - onward, now)
     for tally in subscriptions.values():
         if tally.last_at is not None and (turned := tally.turned(failing_after, now)):
             recorded.notices.turned.append(turned)
@@ -280,6 +216,25 @@ async def record(
             recorded.deactivated[tally.id] = tally.disabled_reason or ""
             await hold_waiting(session, tally.id)
     return recorded
+
+
+async def _go_on(
+    session: TenantSession,
+    lines: Collection[Line],
+    tallies: Mapping[str, Tally],
+    lease: Lease,
+    now: datetime,
+) -> list[Claimed]:
+    """Lease what is first in these lines now, as the next claim would."""
+    rows = await ordering.lease_first(session, lines, lease, now)
+    messages = await sql.messages(session, {row.event_id for row in rows})
+    if gone := [row.id for row in rows if row.event_id not in messages]:
+        await leases.give_back(session, gone, lease_id=lease.id, now=now)  # a claim ends them
+    return [
+        Claimed.of(row, tallies[row.subscription_id].destination, messages[row.event_id])
+        for row in rows
+        if row.event_id in messages
+    ]
 
 
 def _next_state(

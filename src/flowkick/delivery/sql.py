@@ -252,18 +252,17 @@ async def lease_due(
     lease_id: str,
     now: datetime,
     until: datetime,
-) -> Sequence[Any]:
-    """Lease what is due, for each subscription as much as it has room for.
-
-    Rows of (id, adminId, subscriptionId, eventId, attempt, lastAttempt, orderingKey), in no order.
-    """
+) -> list[Leased]:
+    """Lease what is due, for each subscription as much as it has room for; in no order."""
     connection = await session.connection()
     if not is_sqlite(session):
         parameters = (list(rooms), list(rooms.values()), now, lease_id, until)
-        return (await connection.exec_driver_sql(_CLAIM_POSTGRESQL, parameters)).all()
+        found = await connection.exec_driver_sql(_CLAIM_POSTGRESQL, parameters)
+        return list(map(Leased._make, found.all()))
     chosen = list(rooms.items())[:_LANES_A_CLAIM]
     values = (isoformat(now), lease_id, isoformat(until), *chain.from_iterable(chosen))
-    return (await connection.exec_driver_sql(_claim_sqlite(len(chosen)), values)).all()
+    found = await connection.exec_driver_sql(_claim_sqlite(len(chosen)), values)
+    return list(map(Leased._make, found.all()))
 
 
 @cache

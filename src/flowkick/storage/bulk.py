@@ -20,7 +20,7 @@ from operator import itemgetter
 from typing import Any, Final, Self
 
 import msgspec
-from sqlalchemy import BigInteger, Boolean, Date, Integer, LargeBinary, Table
+from sqlalchemy import BigInteger, Boolean, CursorResult, Date, Integer, LargeBinary, Table
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 from sqlalchemy.orm import InstrumentedAttribute, class_mapper
@@ -62,6 +62,11 @@ class BulkStatement:
     often_alike: tuple[str, ...] = ()
     _destination: _Destination | None = None
 
+    def __post_init__(self) -> None:
+        """Refuse a single column, whose values would not be tuples."""
+        if len(self.columns) < 2:
+            raise ValueError("A bulk statement has two columns or more.")
+
     @classmethod
     def insert(
         cls,
@@ -101,17 +106,28 @@ class BulkStatement:
             and await self._copied(connection, values)
         ):
             return len(values)
+        return (await self._executed(connection, values)).rowcount
+
+    async def fetch(self, session: AsyncSession, values: Sequence[_Values]) -> Sequence[Any]:
+        """As `run_tuples`, of a statement that gives rows back; gives those."""
+        if not values:
+            return []
+        return (await self._executed(await session.connection(), values)).all()
+
+    async def _executed(
+        self, connection: AsyncConnection, values: Sequence[_Values]
+    ) -> CursorResult[Any]:
         columns = dict(zip(self.columns, zip(*values, strict=True), strict=True))
         alike = bool(self.often_alike) and all(
             columns[name].count(columns[name][0]) == len(values) for name in self.often_alike
         )
         shared = {name: columns.pop(name)[0] for name in self.often_alike} if alike else {}
-        if is_sqlite(session):
+        if connection.dialect.name == "sqlite":
             given = _for_sqlite(columns, self.columns)
             sql, parameters = self._sqlite[alike], (*given, *map(_plain, shared.values()))
         else:
             sql, parameters = self._postgresql[alike], (*columns.values(), *shared.values())
-        return (await connection.exec_driver_sql(sql, parameters)).rowcount
+        return await connection.exec_driver_sql(sql, parameters)
 
     async def _copied(self, connection: AsyncConnection, values: Sequence[_Values]) -> bool:
         """Whether PostgreSQL took the rows by COPY, which fails where one is there already."""

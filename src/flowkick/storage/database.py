@@ -80,7 +80,7 @@ class Database:
     @asynccontextmanager
     async def reading(self, admin_id: str) -> AsyncIterator[TenantSession]:
         """A read-only session in the name of one admin."""
-        async with TenantSession(self.reader, admin_id) as session:
+        async with TenantSession(self.reader, admin_id, reads_only=True) as session:
             yield session
 
     @asynccontextmanager
@@ -106,7 +106,7 @@ class Database:
     @asynccontextmanager
     async def system_reading(self) -> AsyncIterator[TenantSession]:
         """A read-only session across admins: for the engine, authentication and maintenance."""
-        async with TenantSession(self.reader, SYSTEM) as session:
+        async with TenantSession(self.reader, SYSTEM, reads_only=True) as session:
             yield session
 
     @asynccontextmanager

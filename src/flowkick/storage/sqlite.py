@@ -47,9 +47,9 @@ def sqlite_engine(url: URL, size: int, pragmas: Sequence[str], begin: str) -> As
 class _SqliteConnection(sqlite3.Connection):
     """A connection that holds no lock once it is closed.
 
-    Where a task is cancelled while a SELECT of it runs, the connection is closed before the SELECT
-    is finished. SQLite then keeps the transaction, with its write lock, until Python happens to
-    free the cursor.
+    Where a task is cancelled while it reads a SELECT a few rows at a time, the connection is closed
+    before the SELECT is finished. SQLite then keeps the transaction, with its write lock, until
+    Python happens to free the cursor.
     """
 
     def close(self) -> None:
@@ -65,6 +65,7 @@ class _Ran(NamedTuple):
     description: Any = None
     rowcount: int = -1
     lastrowid: int | None = None
+    arraysize: int = 1
 
     def close(self) -> None:
         """Nothing is open any more."""

@@ -25,11 +25,15 @@ _ADMIN: Final = "admin_id"
 QUEUED: Final = "deliveries_queued"
 """Set in ``session.info`` by a transaction that queued deliveries: its commit wakes the engine."""
 
+_READS_ONLY: Final = "reads_only"
 KEY_RING: Final = "key_ring"
 """In ``session.info`` of sessions that write: gives the process's ring of master keys."""
 
 RECORDED: Final = "events_recorded"
 """Set in ``session.info``: how many events of each name the transaction recorded."""
+
+
+_ONLY_READS: Final = "This session only reads: write in a transaction."
 
 
 class ScopeError(RuntimeError):
@@ -46,12 +50,21 @@ class TenantSession(AsyncSession):
     sync_session_class = ScopedSession
 
     def __init__(
-        self, bind: AsyncEngine | AsyncConnection, admin_id: str | None, *, join: bool = False
+        self,
+        bind: AsyncEngine | AsyncConnection,
+        admin_id: str | None,
+        *,
+        join: bool = False,
+        reads_only: bool = False,
     ) -> None:
-        """With `join`, `bind` is a connection whose transaction is somebody else's to end."""
+        """With `join`, `bind` is a connection whose transaction is somebody else's to end.
+
+        With `reads_only`, it refuses to write: on PostgreSQL there is no transaction to undo.
+        """
         mode = "control_fully" if not join else "rollback_only"
         super().__init__(bind, expire_on_commit=False, autoflush=False, join_transaction_mode=mode)
         self.info[_ADMIN] = admin_id
+        self.info[_READS_ONLY] = reads_only
 
     @property
     def admin_id(self) -> str:
@@ -64,6 +77,8 @@ class TenantSession(AsyncSession):
 
 @event.listens_for(ScopedSession, "do_orm_execute")
 def _scope_statement(state: ORMExecuteState) -> None:
+    if state.session.info[_READS_ONLY] and (state.is_insert or state.is_update or state.is_delete):
+        raise ScopeError(_ONLY_READS)
     admin_id = state.session.info[_ADMIN]
     if admin_id is SYSTEM or state.execution_options.get("scoped_by_hand"):
         return
@@ -90,6 +105,8 @@ def _check_inserted(parameters: Any, admin_id: str) -> None:
 
 @event.listens_for(ScopedSession, "before_flush")
 def _scope_rows(session: Session, _context: UOWTransaction, _instances: Any) -> None:
+    if session.info[_READS_ONLY]:
+        raise ScopeError(_ONLY_READS)
     admin_id = session.info[_ADMIN]
     if admin_id is SYSTEM:
         return
