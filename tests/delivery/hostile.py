@@ -334,14 +334,6 @@ async def _silent(connection: Connection, _: Received) -> None:
     await connection.until_closed()
 
 
-@behaviour("/slow")
-async def _slow(connection: Connection, request: Received) -> bool:
-    """Answer well, after so many seconds."""
-    await asyncio.sleep(float(request.query["seconds"][0]))
-    await connection.answer(b"at last")
-    return True
-
-
 # Heads
 
 

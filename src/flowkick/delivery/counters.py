@@ -50,8 +50,9 @@ class Tally:
     @property
     def flows(self) -> bool:
         """Whether a claim of it would bring what is due, as it is."""
-        plain = not (self.is_limited or self.destination.coalesces)
-        return plain and self.active and self.breaker is WELL
+        if self.is_limited or self.destination.coalesces or not self.active:
+            return False
+        return self.breaker.state is BreakerState.CLOSED and self.breaker.paused_until is None
 
     def succeed(self, outcome: Outcome) -> None:
         """Count a success while it is well."""
