@@ -30,21 +30,19 @@ from flowkick.storage.tenancy import TenantSession
 BY_USER: Final = "user"
 HOLD: Final = "hold"
 _NO_SYNC: Final = {"synchronize_session": False}
+_FIRST: Final = """(
+        SELECT id FROM "WebhookDelivery"
+        WHERE "subscriptionId" = given.subscription_id AND "orderingKey" = given.key
+        ORDER BY sequence, id LIMIT 1
+    )"""
 _PROMOTE: Final = BulkStatement(
     {"subscription_id": "text", "key": "text", "now": "timestamptz"},
     """
 UPDATE "WebhookDelivery" SET "dueAt" = line.now
-FROM (
-    SELECT given.now AS now, (
-        SELECT id FROM "WebhookDelivery"
-        WHERE "subscriptionId" = given.subscription_id AND "orderingKey" = given.key
-        ORDER BY sequence, id LIMIT 1
-    ) AS first
-    FROM {given}
-) AS line
+FROM (SELECT given.now AS now, @first AS first FROM {given}) AS line
 WHERE "WebhookDelivery".id = line.first AND "dueAt" IS NULL AND "leaseId" IS NULL
     AND status IN ('pending', 'retrying')
-""",
+""".replace("@first", _FIRST),
 )
 _LEASE_FIRST: Final = BulkStatement(
     {
@@ -57,17 +55,13 @@ _LEASE_FIRST: Final = BulkStatement(
     """
 UPDATE "WebhookDelivery" SET "dueAt" = line.until, "leaseId" = line.lease_id
 FROM (
-    SELECT given.now AS now, given.until AS until, given.lease_id AS lease_id, (
-        SELECT id FROM "WebhookDelivery"
-        WHERE "subscriptionId" = given.subscription_id AND "orderingKey" = given.key
-        ORDER BY sequence, id LIMIT 1
-    ) AS first
+    SELECT given.now AS now, given.until AS until, given.lease_id AS lease_id, @first AS first
     FROM {given}
 ) AS line
 WHERE "WebhookDelivery".id = line.first AND ("dueAt" IS NULL OR "dueAt" <= line.now)
     AND "leaseId" IS NULL AND status IN ('pending', 'retrying')
 RETURNING id, "adminId", "subscriptionId", "eventId", attempt, "lastAttempt", "orderingKey"
-""",
+""".replace("@first", _FIRST),
     often_alike=("subscription_id", "now", "lease_id", "until"),
 )
 # Steps from the head of one line to that of the next through the index, however long they are.
