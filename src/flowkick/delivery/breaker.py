@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from http import HTTPStatus
-from typing import Final
+from typing import Any, Final
 
 from flowkick.delivery.client import Outcome, OutcomeKind
 
@@ -67,6 +67,14 @@ class Breaker:
 
 WELL: Final = Breaker()
 """One that nothing speaks against."""
+
+
+def breaker_of(row: Any) -> Breaker:
+    """The breaker in a row of its subscription; `WELL` itself where nothing speaks against it."""
+    breaker = Breaker(
+        BreakerState(row.breaker), row.breaker_failures, row.breaker_openings, row.paused_until
+    )
+    return WELL if breaker == WELL else breaker
 
 
 def is_overloaded(outcome: Outcome) -> bool:

@@ -9,7 +9,14 @@ from typing import Any
 
 from sqlalchemy import select, update
 
-from flowkick.delivery.breaker import WELL, Breaker, BreakerPolicy, BreakerState, advance
+from flowkick.delivery.breaker import (
+    WELL,
+    Breaker,
+    BreakerPolicy,
+    BreakerState,
+    advance,
+    breaker_of,
+)
 from flowkick.delivery.claimed import DESTINATION, Destination, destination_of
 from flowkick.delivery.client import Outcome
 from flowkick.delivery.health import Health, Turned
@@ -151,10 +158,7 @@ async def lock_subscriptions(session: TenantSession, ids: Collection[str]) -> di
 
 
 def _tally(row: Any) -> Tally:
-    breaker = Breaker(
-        BreakerState(row.breaker), row.breaker_failures, row.breaker_openings, row.paused_until
-    )
-    breaker = WELL if breaker == WELL else breaker
+    breaker = breaker_of(row)
     return Tally(
         row.id,
         row.active,

@@ -160,8 +160,8 @@ class Engine:
         until = asyncio.get_running_loop().time() + self._lease
         async with self.database.system_reading() as session:  # which takes no lock
             lanes = await sql.lanes(session)
-            self._rest(lanes, now)
-            rooms = self._lanes.rooms([id_ for id_, lane in lanes.items() if lane.due_at <= now])
+        self._rest(lanes, now)
+        rooms = self._lanes.rooms([id_ for id_, lane in lanes.items() if lane.due_at <= now])
         if not rooms:
             return False
         async with self.database.system_transaction() as session:

@@ -16,7 +16,7 @@ from sqlalchemy import select, update
 
 from flowkick.core import metrics
 from flowkick.delivery import queue, rate
-from flowkick.delivery.breaker import Breaker, BreakerState
+from flowkick.delivery.breaker import Breaker, BreakerState, breaker_of
 from flowkick.delivery.claimed import DESTINATION, Claimed, Destination, destination_of
 from flowkick.delivery.coalescing import Merger
 from flowkick.delivery.leases import Lease
@@ -141,12 +141,7 @@ async def _lock(
     rows = (await session.execute(statement)).all()
     gates = {
         row.id: _Gate(
-            Breaker(
-                BreakerState(row.breaker),
-                row.breaker_failures,
-                row.breaker_openings,
-                row.paused_until,
-            ),
+            breaker_of(row),
             row.rate_limit,
             row.paced_until,
             timedelta(milliseconds=row.timeout_ms),
